@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * The Internet checksum (RFC 1071), updated incrementally (RFC 1624, eqn. 3: HC' = ~(~HC + ~m + m')).
+ * Sums are taken over 16-bit words as they lie in memory; one's complement addition does not mind the byte order.
+ */
+#ifndef TEAL_CHECKSUM_H
+#define TEAL_CHECKSUM_H
+
+#include "teal/net.h"
+
+/* Folds a sum of up to 2^16 words to 16 bits. */
+TEAL_INLINE uint16_t teal_csum_fold(uint64_t sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (uint16_t)sum;
+}
+
+/* The difference to a sum when `from` becomes `to`; differences add up. */
+TEAL_INLINE uint64_t teal_csum_diff16(uint16_t from, uint16_t to) { return (uint64_t)(uint16_t)~from + to; }
+TEAL_INLINE uint64_t teal_csum_diff32(uint32_t from, uint32_t to) { return (uint64_t)(uint32_t)~from + to; }
+
+/* The new checksum field of a header whose words changed by `diff`. Never 0xffff for a non-zero sum (RFC 1624). */
+TEAL_INLINE uint16_t teal_csum_apply(uint16_t csum, uint64_t diff) {
+  return (uint16_t)~teal_csum_fold((uint64_t)(uint16_t)~csum + diff);
+}
+
+/* As above for UDP, where 0 on the wire means "none": a computed 0 is sent as 0xffff (RFC 768). */
+TEAL_INLINE uint16_t teal_csum_apply_udp(uint16_t csum, uint64_t diff) {
+  uint16_t next = teal_csum_apply(csum, diff);
+  return next == 0 ? 0xffff : next;
+}
+
+/* The header checksum of an IPv4 header without options whose csum field is 0. */
+TEAL_INLINE uint16_t teal_csum_ipv4(const struct teal_ipv4 *ip) {
+  uint32_t w[5];
+  uint64_t sum = 0;
+  __builtin_memcpy(w, ip, sizeof(w));
+  for (int i = 0; i < 5; i++) sum += w[i];
+  return (uint16_t)~teal_csum_fold(sum);
+}
+
+#endif

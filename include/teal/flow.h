@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * A flow in sixteen bytes: its key, its value, and how its state follows the packets.
+ *
+ *   key  IPv4: client address 32 | client port 16 | service 16, exact
+ *        IPv6: keyed hash 48                      | service 16; 14 more bits of the hash are the value's check bits
+ *   val  backend 16 | pool 1 | generation 5 | state 4 | check 14 | last-seen stamp 24
+ *
+ * Neither is ever 0 in a live entry: service numbers begin at 1 and so do states. The check bits belong to the key in
+ * both families: a reader that would pair one key with another's value sees it by them.
+ */
+#ifndef TEAL_FLOW_H
+#define TEAL_FLOW_H
+
+#include "teal/hash.h"
+
+/* The clock: ticks of 1/16 s in 24 bits, wrapping after 12 days; no timeout may exceed half of that. */
+#define TEAL_TICKS_PER_S 16
+#define TEAL_STAMP_MASK 0xffffffu
+#define TEAL_CHECK_MASK 0x3fffu
+#define TEAL_REFRESH_TICKS 16 /* last-seen is rewritten once a second, not at each packet */
+
+/* X(name): numbers are part of the shared layout. */
+#define TEAL_FLOW_STATES(X)                                                                \
+  X(none)                                                                                  \
+  X(syn)         /* SYN of the client seen */                                              \
+  X(syn_ack)     /* SYN-ACK of the backend seen (NAT) */                                   \
+  X(established)                                                                           \
+  X(fin_client)  /* FIN of the client seen; the backend may go on (NAT) */                 \
+  X(fin_backend) /* FIN of the backend seen; the client may go on (NAT) */                 \
+  X(closing)     /* both FINs seen; in DSR the client's */                                 \
+  X(closed)      /* RST seen */                                                            \
+  X(udp_new)     /* one direction seen once */                                             \
+  X(udp)                                                                                   \
+  X(recovered)   /* entered from a packet that does not begin a flow, not confirmed yet */ \
+  X(reset)       /* the operator reset it: its next packet is answered by RSTs */
+
+enum teal_flow_state {
+#define X(name) TEAL_FLOW_##name,
+  TEAL_FLOW_STATES(X)
+#undef X
+      TEAL_FLOW_STATE_COUNT
+};
+
+enum teal_dir { TEAL_TO_BACKEND = 0, TEAL_TO_CLIENT = 1 };
+
+struct teal_flow_key {
+  uint64_t key;   /* the key word */
+  uint64_t hash;  /* places it: buckets and lock */
+  uint16_t check; /* 14 bits */
+};
+
+/* The key of a flow: client address (bytes as on the wire), client port (network order) and service number. */
+TEAL_INLINE struct teal_flow_key teal_flow_key4(const struct teal_secret *s, teal_be32 client, teal_be16 port,
+                                                uint16_t service) {
+  struct teal_flow_key k;
+  k.key = (uint64_t)client << 32 | (uint64_t)port << 16 | service;
+  k.hash = teal_hash64(s, k.key);
+  k.check = (uint16_t)((k.hash >> 18) & TEAL_CHECK_MASK);
+  return k;
+}
+
+TEAL_INLINE struct teal_flow_key teal_flow_key6(const struct teal_secret *s, const struct teal_addr *client,
+                                                teal_be16 port, uint16_t service) {
+  struct teal_flow_key k;
+  uint64_t h = teal_hash_addr(s, client, (uint64_t)port << 16 | service);
+  k.key = (h & ~0xffffull) | service;
+  k.hash = teal_hash64(s, k.key);
+  k.check = (uint16_t)(h & TEAL_CHECK_MASK);
+  return k;
+}
+
+TEAL_INLINE uint64_t teal_val(uint16_t backend, uint8_t pool, uint64_t generation, uint8_t state, uint16_t check,
+                              uint32_t now) {
+  return (uint64_t)backend << 48 | (uint64_t)(pool & 1) << 47 | (generation & 31) << 42 | (uint64_t)(state & 15) << 38 |
+         (uint64_t)(check & TEAL_CHECK_MASK) << 24 | (now & TEAL_STAMP_MASK);
+}
+
+TEAL_INLINE uint16_t teal_val_backend(uint64_t v) { return (uint16_t)(v >> 48); }
+TEAL_INLINE uint8_t teal_val_pool(uint64_t v) { return (uint8_t)(v >> 47 & 1); }
+TEAL_INLINE uint8_t teal_val_generation(uint64_t v) { return (uint8_t)(v >> 42 & 31); }
+TEAL_INLINE uint8_t teal_val_state(uint64_t v) { return (uint8_t)(v >> 38 & 15); }
+TEAL_INLINE uint16_t teal_val_check(uint64_t v) { return (uint16_t)(v >> 24 & TEAL_CHECK_MASK); }
+TEAL_INLINE uint32_t teal_val_stamp(uint64_t v) { return (uint32_t)v & TEAL_STAMP_MASK; }
+TEAL_INLINE uint16_t teal_key_service(uint64_t key) { return (uint16_t)key; }
+
+/* Ticks since the entry was last seen. A stamp up to 2^23 ticks ahead of `now` (written by a worker whose clock read
+ * was younger) counts as 0. */
+TEAL_INLINE uint32_t teal_val_age(uint64_t v, uint32_t now) {
+  uint32_t age = (now - teal_val_stamp(v)) & TEAL_STAMP_MASK;
+  return age > TEAL_STAMP_MASK / 2 ? 0 : age;
+}
+
+/* Which of the configured timeouts a state lives by. */
+enum teal_timeout { TEAL_TIMEOUT_half_open, TEAL_TIMEOUT_established, TEAL_TIMEOUT_closing, TEAL_TIMEOUT_udp, TEAL_TIMEOUTS };
+
+TEAL_INLINE uint8_t teal_state_timeout(uint8_t state) {
+  switch (state) {
+    case TEAL_FLOW_syn:
+    case TEAL_FLOW_syn_ack: return TEAL_TIMEOUT_half_open;
+    case TEAL_FLOW_closing:
+    case TEAL_FLOW_closed:
+    case TEAL_FLOW_reset: return TEAL_TIMEOUT_closing;
+    case TEAL_FLOW_udp_new:
+    case TEAL_FLOW_udp: return TEAL_TIMEOUT_udp;
+    default: return TEAL_TIMEOUT_established;
+  }
+}
+
+/* A SYN that meets such an entry begins a new flow. */
+TEAL_INLINE int teal_state_is_over(uint8_t state) {
+  return state == TEAL_FLOW_closing || state == TEAL_FLOW_closed || state == TEAL_FLOW_reset;
+}
+
+/* Entries that may give way when the table is full: handshakes not complete and flows that are over. */
+TEAL_INLINE int teal_state_gives_way(uint8_t state) {
+  return state == TEAL_FLOW_syn || state == TEAL_FLOW_syn_ack || state == TEAL_FLOW_udp_new ||
+         state == TEAL_FLOW_closing || state == TEAL_FLOW_closed || state == TEAL_FLOW_recovered;
+}
+
+/* The state after a TCP packet with `flags` in direction `dir`. `two_way`: teal sees both directions (NAT). A SYN that
+ * begins a new flow is not asked here (RFC 9293, figure 5, seen from the middle). */
+TEAL_INLINE uint8_t teal_tcp_next(uint8_t state, uint8_t dir, uint8_t flags, uint8_t two_way) {
+  if (state == TEAL_FLOW_reset || state == TEAL_FLOW_closing || state == TEAL_FLOW_closed) return state;
+  if (flags & TEAL_TCP_RST) return TEAL_FLOW_closed;
+  if (flags & TEAL_TCP_FIN) {
+    if (!two_way) return TEAL_FLOW_closing;
+    if (dir == TEAL_TO_BACKEND) return state == TEAL_FLOW_fin_backend ? TEAL_FLOW_closing : TEAL_FLOW_fin_client;
+    return state == TEAL_FLOW_fin_client ? TEAL_FLOW_closing : TEAL_FLOW_fin_backend;
+  }
+  if (dir == TEAL_TO_CLIENT) {
+    if (state == TEAL_FLOW_syn && (flags & TEAL_TCP_SYN)) return TEAL_FLOW_syn_ack;
+    if (state == TEAL_FLOW_recovered && !(flags & TEAL_TCP_SYN)) return TEAL_FLOW_established;
+    return state;
+  }
+  if (flags & TEAL_TCP_SYN) return state;
+  if (state == TEAL_FLOW_syn_ack) return TEAL_FLOW_established;
+  if (!two_way && (state == TEAL_FLOW_syn || state == TEAL_FLOW_recovered)) return TEAL_FLOW_established;
+  return state;
+}
+
+TEAL_INLINE uint8_t teal_udp_next(uint8_t state, uint8_t dir, uint8_t two_way) {
+  if (state == TEAL_FLOW_udp_new && (dir == TEAL_TO_CLIENT || !two_way)) return TEAL_FLOW_udp;
+  return state;
+}
+
+/* The value after a packet: state moved on and last-seen refreshed. Equal to `v` when there is nothing to write. */
+TEAL_INLINE uint64_t teal_val_after(uint64_t v, uint8_t proto, uint8_t dir, uint8_t flags, uint8_t two_way,
+                                    uint32_t now) {
+  uint8_t state = teal_val_state(v);
+  uint8_t next = proto == TEAL_PROTO_TCP ? teal_tcp_next(state, dir, flags, two_way) : teal_udp_next(state, dir, two_way);
+  if (TEAL_LIKELY(next == state) && teal_val_age(v, now) < TEAL_REFRESH_TICKS) return v;
+  return (v & ~(15ull << 38) & ~(uint64_t)TEAL_STAMP_MASK) | (uint64_t)next << 38 | (now & TEAL_STAMP_MASK);
+}
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * Stage 5, rewrite: addresses, ports, TTL, tunnel and Ethernet headers, with checksums kept right incrementally.
+ * The frame has been parsed without complaint, so what *pkt names is there to be written.
+ */
+#ifndef TEAL_REWRITE_H
+#define TEAL_REWRITE_H
+
+#include "teal/checksum.h"
+#include "teal/parse.h"
+#include "teal/service.h"
+
+#define TEAL_TUNNEL_TTL 64
+
+enum teal_side { TEAL_SIDE_SRC, TEAL_SIDE_DST };
+
+/* Takes one from the TTL or hop limit. 0 when the packet may not be forwarded any more; it is unchanged then. */
+TEAL_INLINE int teal_hop_down(uint8_t *data, const struct teal_pkt *pkt) {
+  if (pkt->family == 4) {
+    struct teal_ipv4 *ip = (struct teal_ipv4 *)(data + pkt->l3);
+    if (ip->ttl <= 1) return 0;
+    uint16_t from = (uint16_t)(ip->ttl | ip->proto << 8);
+    ip->ttl--;
+    ip->csum = teal_csum_apply(ip->csum, teal_csum_diff16(from, (uint16_t)(ip->ttl | ip->proto << 8)));
+    return 1;
+  }
+  struct teal_ipv6 *ip = (struct teal_ipv6 *)(data + pkt->l3);
+  if (ip->hop_limit <= 1) return 0;
+  ip->hop_limit--;
+  return 1;
+}
+
+/* Adds `diff` to the TCP or UDP checksum at the head `l4`. A UDP checksum of 0 stays 0 (RFC 768: none was made). */
+TEAL_INLINE void teal_l4_csum(uint8_t *l4, uint8_t proto, uint64_t diff) {
+  if (proto == TEAL_PROTO_TCP) {
+    struct teal_tcp *tcp = (struct teal_tcp *)l4;
+    tcp->csum = teal_csum_apply(tcp->csum, diff);
+  } else {
+    struct teal_udp *udp = (struct teal_udp *)l4;
+    if (udp->csum != 0) udp->csum = teal_csum_apply_udp(udp->csum, diff);
+  }
+}
+
+/* Puts `to` in place of the source or destination address at IP header `ip`; returns the difference it makes to a
+ * checksum over the pseudo header. The IPv4 header checksum is kept right. */
+TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint8_t family, int side, const struct teal_addr *to) {
+  uint64_t diff = 0;
+  if (family == 4) {
+    struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
+    teal_be32 from = side == TEAL_SIDE_SRC ? v4->src : v4->dst;
+    diff = teal_csum_diff32(from, to->v4);
+    if (side == TEAL_SIDE_SRC)
+      v4->src = to->v4;
+    else
+      v4->dst = to->v4;
+    v4->csum = teal_csum_apply(v4->csum, diff);
+    return diff;
+  }
+  struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
+  struct teal_addr from;
+  uint8_t *at = side == TEAL_SIDE_SRC ? v6->src : v6->dst;
+  __builtin_memcpy(&from, at, sizeof(from));
+  for (int i = 0; i < 4; i++) diff += teal_csum_diff32(from.words[i], to->words[i]);
+  __builtin_memcpy(at, to, sizeof(*to));
+  return diff;
+}
+
+/* Destination or source NAT of a TCP or UDP packet: address and port of one side, checksums with them. */
+TEAL_INLINE void teal_nat(uint8_t *data, const struct teal_pkt *pkt, int side, const struct teal_addr *addr,
+                          teal_be16 port) {
+  uint64_t diff = teal_swap_address(data + pkt->l3, pkt->family, side, addr);
+  uint8_t *l4 = data + pkt->l4;
+  struct teal_udp *ports = (struct teal_udp *)l4; /* TCP and UDP begin with the same two ports */
+  if (side == TEAL_SIDE_SRC) {
+    diff += teal_csum_diff16(ports->sport, port);
+    ports->sport = port;
+  } else {
+    diff += teal_csum_diff16(ports->dport, port);
+    ports->dport = port;
+  }
+  teal_l4_csum(l4, pkt->proto, diff);
+}
+
+/* Only the address of one side, ports as they are (hairpin). */
+TEAL_INLINE void teal_nat_address(uint8_t *data, const struct teal_pkt *pkt, int side, const struct teal_addr *addr) {
+  teal_l4_csum(data + pkt->l4, pkt->proto, teal_swap_address(data + pkt->l3, pkt->family, side, addr));
+}
+
+/* Lowers the MSS option of a SYN to `limit` bytes (RFC 9293, section 3.7.1). 1 when it did. `end` as for teal_parse. */
+TEAL_INLINE int teal_clamp_mss(uint8_t *data, const uint8_t *end, const struct teal_pkt *pkt, uint16_t limit) {
+  uint8_t *l4 = data + pkt->l4;
+  struct teal_tcp *tcp = (struct teal_tcp *)l4;
+  uint32_t header = (uint32_t)(tcp->offset >> 4) * 4;
+  uint32_t at = sizeof(*tcp);
+  for (int i = 0; i < 40; i++) {
+    uint8_t *o = l4 + at;
+    if (at + 2 > header || o + 2 > end) return 0;
+    if (o[0] == 0) return 0;
+    if (o[0] == 1) {
+      at++;
+      continue;
+    }
+    if (o[1] < 2) return 0;
+    if (o[0] == 2) {
+      if (o[1] != 4 || at + 4 > header || o + 4 > end) return 0;
+      uint16_t mss = (uint16_t)(o[2] << 8 | o[3]);
+      if (mss <= limit) return 0;
+      /* The two bytes may lie across two checksum words: sum what stands at even offsets before and after. */
+      uint64_t diff;
+      if ((at & 1) == 0) {
+        diff = teal_csum_diff16(teal_swap16(mss), teal_swap16(limit));
+      } else {
+        diff = teal_csum_diff16((uint16_t)(o[2] << 8), (uint16_t)((limit >> 8) << 8)) +
+               teal_csum_diff16(o[3], (uint16_t)(limit & 0xff));
+      }
+      o[2] = (uint8_t)(limit >> 8);
+      o[3] = (uint8_t)limit;
+      tcp->csum = teal_csum_apply(tcp->csum, diff);
+      return 1;
+    }
+    at += o[1];
+  }
+  return 0;
+}
+
+/* Bytes of the Ethernet header that leads to a hop. */
+TEAL_INLINE uint32_t teal_eth_len(const struct teal_hop *hop) { return (uint32_t)sizeof(struct teal_eth) + 4u * hop->tags; }
+
+/* Writes the Ethernet header of `hop` so that it ends where the IP header at `ip` begins. */
+TEAL_INLINE void teal_write_eth(uint8_t *ip, const struct teal_hop *hop, uint16_t ethertype) {
+  uint8_t *p = ip - teal_eth_len(hop);
+  __builtin_memcpy(p, hop->dst, 12); /* dst and src lie side by side in both */
+  p += 12;
+  for (uint32_t i = 0; i < 2; i++) {
+    if (i >= hop->tags) break;
+    __builtin_memcpy(p, &hop->vlan[i], 4);
+    p += 4;
+  }
+  teal_be16 type = teal_swap16(ethertype);
+  __builtin_memcpy(p, &type, 2);
+}
+
+/* Bytes of the outer header of a tunnel to a backend of `family`. */
+TEAL_INLINE uint32_t teal_tunnel_len(uint8_t family) {
+  return family == 4 ? (uint32_t)sizeof(struct teal_ipv4) : (uint32_t)sizeof(struct teal_ipv6);
+}
+
+/* Writes the outer header (RFC 2003, RFC 2473, RFC 4213) of a packet of `inner_len` bytes and `inner_family` at `outer`.
+ * DF is set: an outer fragment would be reassembled by the backend at the cost that teal is there to spare it. DSCP and
+ * ECN are the inner packet's (RFC 6040, normal mode). */
+TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *backend, uint8_t inner_family,
+                                   uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
+  uint8_t proto = inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6;
+  if (backend->family == 4) {
+    struct teal_ipv4 *ip = (struct teal_ipv4 *)outer;
+    ip->version_ihl = 0x45;
+    ip->tos = traffic_class;
+    ip->total_len = teal_swap16((uint16_t)(inner_len + sizeof(*ip)));
+    ip->id = id;
+    ip->frag = teal_swap16(TEAL_IPV4_DF);
+    ip->ttl = TEAL_TUNNEL_TTL;
+    ip->proto = proto;
+    ip->csum = 0;
+    ip->src = backend->tunnel_source.v4;
+    ip->dst = backend->addr.v4;
+    ip->csum = teal_csum_ipv4(ip);
+  } else {
+    struct teal_ipv6 *ip = (struct teal_ipv6 *)outer;
+    ip->version_class_label = teal_swap32(6u << 28 | (uint32_t)traffic_class << 20);
+    ip->payload_len = teal_swap16((uint16_t)inner_len);
+    ip->next = proto;
+    ip->hop_limit = TEAL_TUNNEL_TTL;
+    __builtin_memcpy(ip->src, &backend->tunnel_source, 16);
+    __builtin_memcpy(ip->dst, &backend->addr, 16);
+  }
+}
+
+TEAL_INLINE uint8_t teal_traffic_class(const uint8_t *ip, uint8_t family) {
+  if (family == 4) return ((const struct teal_ipv4 *)ip)->tos;
+  return (uint8_t)(ip[0] << 4 | ip[1] >> 4);
+}
+
+#endif

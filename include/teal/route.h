@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * Longest prefix match for packets to clients. An edge host knows few prefixes (its subnets, their neighbours, a
+ * default): a small hash probed once a prefix length in use, longest first, stays in the first-level cache, where a
+ * 64 MB direct table (rte_lpm) would cost a missed line a client. docs/decisions/0003-route-table.md.
+ */
+#ifndef TEAL_ROUTE_H
+#define TEAL_ROUTE_H
+
+#include "teal/service.h"
+
+#define TEAL_ROUTE_LENGTHS 129
+
+struct teal_route_slot {
+  struct teal_addr net; /* host bits 0 */
+  uint32_t hop;         /* index of the next hop */
+  uint8_t family;       /* 0: free */
+  uint8_t length;
+  uint16_t unused;
+};
+
+struct teal_route_table {
+  const struct teal_route_slot *slots;
+  uint32_t mask;                        /* slots - 1 */
+  uint8_t count4;                       /* lengths in use, longest first */
+  uint8_t lengths4[33];
+  uint8_t count6;
+  uint8_t lengths6[TEAL_ROUTE_LENGTHS];
+};
+
+TEAL_INLINE void teal_addr_mask(struct teal_addr *a, uint32_t length) {
+  for (uint32_t i = 0; i < 4; i++) {
+    uint32_t bits = length > i * 32 ? length - i * 32 : 0;
+    if (bits < 32) a->words[i] &= bits == 0 ? 0 : teal_swap32(~0u << (32 - bits));
+  }
+}
+
+TEAL_INLINE uint64_t teal_route_hash(const struct teal_secret *s, const struct teal_addr *net, uint32_t length) {
+  uint64_t hi = (uint64_t)net->words[0] << 32 | net->words[1];
+  uint64_t lo = (uint64_t)net->words[2] << 32 | net->words[3];
+  return teal_hash64(s, hi ^ (lo * 0x9e3779b97f4a7c15ull) ^ length);
+}
+
+TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_table *t, const struct teal_secret *s, uint8_t family,
+                                      const struct teal_addr *net, uint32_t length) {
+  uint32_t at = (uint32_t)(teal_route_hash(s, net, length) >> 40) & t->mask;
+  for (int i = 0; i < TEAL_MATCH_PROBES; i++) {
+    const struct teal_route_slot *slot = &t->slots[(at + (uint32_t)i) & t->mask];
+    if (slot->family == 0) return 0;
+    if (slot->family == family && slot->length == length && teal_addr_equal(&slot->net, net)) return slot->hop;
+  }
+  return 0;
+}
+
+/* Index of the next hop for `dst`; 0 when there is no route. */
+TEAL_INLINE uint32_t teal_route_find(const struct teal_route_table *t, const struct teal_secret *s, uint8_t family,
+                                     const struct teal_addr *dst) {
+  const uint8_t *lengths = family == 4 ? t->lengths4 : t->lengths6;
+  uint32_t count = family == 4 ? t->count4 : t->count6;
+  for (uint32_t i = 0; i < count; i++) {
+    struct teal_addr net = *dst;
+    uint32_t length = lengths[i];
+    teal_addr_mask(&net, length);
+    uint32_t hop = teal_route_probe(t, s, family, &net, length);
+    if (hop) return hop;
+  }
+  return 0;
+}
+
+#endif

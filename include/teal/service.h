@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * Services, backends and next hops as both engines read them, and stage 2, match service. All of it is immutable once
+ * published: a change publishes new arrays. Written by the control thread, read by workers and the XDP program.
+ */
+#ifndef TEAL_SERVICE_H
+#define TEAL_SERVICE_H
+
+#include "teal/flow.h"
+#include "teal/net.h"
+
+enum teal_forward { TEAL_FORWARD_nat = 0, TEAL_FORWARD_l2dsr = 1, TEAL_FORWARD_ipip = 2 };
+
+enum teal_service_flags {
+  TEAL_SERVICE_BY_FLOW = 1,  /* split_by: flow */
+  TEAL_SERVICE_RETIRED = 2,  /* no longer configured: existing flows only */
+  TEAL_SERVICE_SHARED = 4,   /* one of its backends serves another service on the same address and port */
+};
+
+struct teal_service {
+  struct teal_addr vip;
+  teal_be16 port;
+  uint8_t proto;
+  uint8_t family;       /* 4 or 6 */
+  uint8_t forward;      /* enum teal_forward */
+  uint8_t flags;        /* enum teal_service_flags */
+  uint16_t mss_clamp;   /* bytes; 0: none */
+  uint32_t group;       /* index of its split */
+  uint32_t maglev[2];   /* by pool: index of its table; 0: no backend takes new flows */
+  uint32_t timeout[TEAL_TIMEOUTS]; /* ticks */
+  uint32_t unused[3];
+};
+TEAL_STATIC_ASSERT(sizeof(struct teal_service) == 64, "a service is one cache line");
+
+enum teal_hop_state {
+  TEAL_HOP_NO_ROUTE = 0,
+  TEAL_HOP_READY = 1,
+  TEAL_HOP_UNRESOLVED = 2, /* a route, but no MAC address yet */
+};
+
+/* Where a frame leaves: Ethernet addresses, tags and port. */
+struct teal_hop {
+  uint8_t dst[6];
+  uint8_t src[6];
+  uint16_t port; /* engine's port number */
+  uint16_t mtu;  /* bytes of the IP packet */
+  uint8_t state; /* enum teal_hop_state */
+  uint8_t tags;  /* VLAN tags to send, 0 to 2 */
+  uint16_t unused;
+  struct teal_vlan_tag {
+    teal_be16 tpid;
+    teal_be16 tci;
+  } vlan[2];     /* outer first */
+};
+TEAL_STATIC_ASSERT(sizeof(struct teal_hop) == 28, "no holes in a next hop");
+
+struct teal_backend {
+  struct teal_addr addr;
+  struct teal_addr tunnel_source; /* ipip: outer source, of addr's family */
+  struct teal_hop hop;
+  teal_be16 port;
+  uint8_t family;                 /* 0: this number is free */
+  uint8_t pool;
+};
+TEAL_STATIC_ASSERT(sizeof(struct teal_backend) == 64, "a backend is one cache line");
+
+/* An address and port that backends answer from: how a NAT reply finds its service. */
+struct teal_endpoint {
+  struct teal_addr addr;
+  teal_be16 port;
+  uint8_t proto;
+  uint8_t family;
+  uint32_t first; /* of its `count` references: one a service that uses it */
+  uint32_t count;
+  uint32_t unused;
+};
+
+struct teal_endpoint_ref {
+  uint16_t service;
+  uint16_t backend;
+};
+
+enum teal_match_kind {
+  TEAL_MATCH_NONE = 0,
+  TEAL_MATCH_VIP = 1,          /* destination address, port and protocol are a service's */
+  TEAL_MATCH_ENDPOINT = 2,     /* source address, port and protocol are a NAT backend's */
+  TEAL_MATCH_VIP_ADDRESS = 3,  /* an address that some service has (fragments carry no port) */
+  TEAL_MATCH_BACKEND_ADDRESS = 4, /* an address that some NAT backend has; index: a backend number */
+};
+
+struct teal_match_slot {
+  uint64_t key;   /* 0: free */
+  uint32_t index; /* of the service, endpoint or backend */
+  uint32_t unused;
+};
+
+/* Key of a match: exact for IPv4, 56 bits of keyed hash for IPv6 (compare the address at the index afterwards). */
+TEAL_INLINE uint64_t teal_match_key(const struct teal_secret *s, uint8_t family, const struct teal_addr *addr,
+                                    teal_be16 port, uint8_t proto, uint8_t kind) {
+  if (family == 4)
+    return (uint64_t)addr->v4 << 32 | (uint64_t)port << 16 | (uint64_t)proto << 8 | kind;
+  return (teal_hash_addr(s, addr, (uint64_t)port << 16 | (uint64_t)proto << 8 | kind) & ~0xffull) | 0x40 | kind;
+}
+
+TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_addr *b) {
+  return a->words[0] == b->words[0] && a->words[1] == b->words[1] && a->words[2] == b->words[2] &&
+         a->words[3] == b->words[3];
+}
+
+#define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */
+
+/* Index under `key`, or 0 (indexes begin at 1). `mask`: slots - 1, a power of two less one. */
+TEAL_INLINE uint32_t teal_match_find(const struct teal_match_slot *slots, uint32_t mask, const struct teal_secret *s,
+                                     uint64_t key) {
+  uint32_t at = (uint32_t)(teal_hash64(s, key) >> 40) & mask;
+  for (int i = 0; i < TEAL_MATCH_PROBES; i++) {
+    const struct teal_match_slot *slot = &slots[(at + (uint32_t)i) & mask];
+    if (slot->key == key) return slot->index;
+    if (slot->key == 0) return 0;
+  }
+  return 0;
+}
+
+/* Sources that no client can have (RFC 6890): unspecified, loopback, multicast, reserved. */
+TEAL_INLINE int teal_martian(uint8_t family, const struct teal_addr *a) {
+  if (family == 4) {
+    uint8_t top = a->bytes[0];
+    return top == 0 || top == 127 || top >= 224;
+  }
+  if (a->bytes[0] == 0xff) return 1;
+  return a->words[0] == 0 && a->words[1] == 0 && a->words[2] == 0 && (teal_swap32(a->words[3]) <= 1);
+}
+
+#endif

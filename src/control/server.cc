@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only file of the server that includes Beast.
+#include "control/server.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <optional>
+#include <set>
+#include <stdexcept>
+
+#include "router.h"
+#include "unix_socket.h"
+
+namespace teal::control {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using Protocol = asio::local::stream_protocol;
+using Clock = std::chrono::steady_clock;
+using Error = boost::system::error_code;
+
+constexpr uint32_t header_limit = 16 * 1024;
+constexpr uint64_t body_limit = 1024 * 1024;
+constexpr size_t drain_limit = 8 * 1024 * 1024;
+
+// What all connections share. Outlives the Server while a completion is under way.
+struct Shared {
+  ServerLimits limits;
+  ServerStats stats;
+  Router router;
+  bool stopped = false;
+  std::set<class Session*> sessions;
+
+  Shared(Operations& operations, telemetry::Audit& audit, ServerLimits l)
+      : limits(l), router(Context{operations, audit, stats}) {}
+};
+
+// One connection: wait for a request, read it, answer it, and again.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(Protocol::socket socket, std::shared_ptr<Shared> shared)
+      : shared_(std::move(shared)), caller_(peer_of(socket.native_handle())), stream_(std::move(socket)) {
+    shared_->sessions.insert(this);
+    ++shared_->stats.accepted;
+    ++shared_->stats.connections;
+  }
+  ~Session() {
+    shared_->sessions.erase(this);
+    --shared_->stats.connections;
+  }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  void run() { wait(); }
+  void close() { stream_.close(); }  // what is under way ends with an error, and lets go of the session
+  [[nodiscard]] bool idle() const { return idle_; }
+  [[nodiscard]] Clock::time_point since() const { return since_; }
+
+ private:
+  void enter(bool idle, std::chrono::milliseconds limit) {
+    idle_ = idle;
+    since_ = Clock::now();
+    stream_.expires_after(limit);
+  }
+
+  void wait() {
+    parser_.emplace();
+    parser_->header_limit(header_limit);
+    parser_->body_limit(body_limit);
+    if (buffer_.size() > 0) return read_header();
+    enter(true, shared_->limits.idle);
+    stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](Error error, size_t n) {
+      if (error) return self->failed(error);
+      self->buffer_.commit(n);
+      self->read_header();
+    });
+  }
+
+  void read_header() {
+    enter(false, shared_->limits.read);
+    http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](Error error, size_t) {
+      if (error) return self->failed(error);
+      if (beast::iequals(self->parser_->get()[http::field::expect], "100-continue")) return self->send_continue();
+      self->read_body();
+    });
+  }
+
+  void send_continue() {
+    static constexpr std::string_view text = "HTTP/1.1 100 Continue\r\n\r\n";
+    asio::async_write(stream_, asio::buffer(text), [self = shared_from_this()](Error error, size_t) {
+      if (error) return self->failed(error);
+      self->read_body();
+    });
+  }
+
+  void read_body() {
+    http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](Error error, size_t) {
+      if (error) return self->failed(error);
+      if (self->shared_->stopped) return;
+      self->answer(self->shared_->router.handle(self->call(true)), self->parser_->get().keep_alive());
+    });
+  }
+
+  Call call(bool with_body) {
+    auto& request = parser_->get();
+    Call call;
+    call.method = std::string(request.method_string());
+    call.target = std::string(request.target());
+    if (with_body) call.body = std::move(request.body());
+    call.caller = caller_;
+    return call;
+  }
+
+  // A request that could not be read: told why, if it was the request's fault, and then closed.
+  void failed(Error error) {
+    if (shared_->stopped) return;
+    if (error == beast::error::timeout) {
+      ++shared_->stats.timeouts;
+      return;
+    }
+    const bool of_http = error.category() == http::make_error_code(http::error::bad_method).category();
+    if (!of_http || error == http::error::end_of_stream || error == http::error::partial_message) return;
+    Problem problem;
+    if (error == http::error::body_limit) {
+      problem =
+          make_problem(ProblemCode::body_too_large, "found a body of more than 1048576 bytes, expected at most that");
+    } else if (error == http::error::header_limit) {
+      problem =
+          make_problem(ProblemCode::header_too_large, "found a header of more than 16384 bytes, expected at most that");
+    } else {
+      problem =
+          make_problem(ProblemCode::malformed_request, "found " + error.message() + ", expected an HTTP/1.1 request");
+    }
+    answer(shared_->router.refuse_unread(call(false), std::move(problem)), false);
+  }
+
+  void answer(const Reply& reply, bool keep_alive) {
+    response_.emplace(static_cast<http::status>(reply.status), parser_->get().version() == 10 ? 10 : 11);
+    response_->set(http::field::server, "teald");
+    response_->set(http::field::content_type, reply.content_type);
+    response_->set(http::field::cache_control, "no-store");
+    for (const auto& [name, value] : reply.headers) response_->set(name, value);
+    response_->keep_alive(keep_alive);
+    // The answer to HEAD has no body, and says nothing of the length of one.
+    if (parser_->get().method() != http::verb::head) {
+      response_->body() = reply.body;
+      response_->prepare_payload();
+    }
+    enter(false, shared_->limits.write);
+    http::async_write(stream_, *response_, [self = shared_from_this(), keep_alive](Error error, size_t) {
+      if (error == beast::error::timeout) ++self->shared_->stats.timeouts;
+      if (error || self->shared_->stopped) return;
+      if (keep_alive) return self->wait();
+      Error ignored;
+      self->stream_.socket().shutdown(Protocol::socket::shutdown_send, ignored);
+      self->enter(true, std::chrono::seconds(2));
+      self->drain(0);
+    });
+  }
+
+  // Reads on to the end: closing with bytes unread would reset the connection under a reply that is not yet taken.
+  void drain(size_t drained) {
+    buffer_.clear();
+    stream_.async_read_some(buffer_.prepare(65536), [self = shared_from_this(), drained](Error error, size_t n) {
+      if (!error && drained + n < drain_limit) self->drain(drained + n);
+    });
+  }
+
+  std::shared_ptr<Shared> shared_;
+  Caller caller_;
+  beast::basic_stream<Protocol> stream_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  std::optional<http::response<http::string_body>> response_;
+  bool idle_ = true;
+  Clock::time_point since_ = Clock::now();
+};
+
+}  // namespace
+
+struct Server::Core : std::enable_shared_from_this<Server::Core> {
+  model::ControlConfig config;
+  std::shared_ptr<Shared> shared;
+  Protocol::acceptor acceptor;
+  asio::steady_timer pause;
+  ListeningSocket file;
+
+  Core(asio::io_context& context, const model::ControlConfig& c, Operations& operations, telemetry::Audit& audit,
+       ServerLimits limits)
+      : config(c), shared(std::make_shared<Shared>(operations, audit, limits)), acceptor(context), pause(context) {}
+
+  void accept() {
+    acceptor.async_accept([self = shared_from_this()](Error error, Protocol::socket socket) {
+      if (self->shared->stopped || error == asio::error::operation_aborted) return;
+      if (error) {
+        // Most likely out of descriptors: wait for some to come back rather than spin.
+        spdlog::error("control: cannot accept: {}", error.message());
+        self->pause.expires_after(std::chrono::milliseconds(100));
+        self->pause.async_wait([self](Error stopped) {
+          if (!stopped && !self->shared->stopped) self->accept();
+        });
+        return;
+      }
+      fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+      self->make_room();
+      std::make_shared<Session>(std::move(socket), self->shared)->run();
+      self->accept();
+    });
+  }
+
+  // At the limit the connection goes that has been idle longest, or, if none is, that which has taken longest.
+  void make_room() {
+    auto& sessions = shared->sessions;
+    if (sessions.size() < shared->limits.connections) return;
+    Session* oldest = nullptr;
+    for (Session* session : sessions) {
+      const auto rank = [](const Session* s) { return std::make_pair(!s->idle(), s->since()); };
+      if (oldest == nullptr || rank(session) < rank(oldest)) oldest = session;
+    }
+    oldest->close();
+  }
+};
+
+Server::Server(asio::io_context& context, const model::ControlConfig& config, Operations& operations,
+               telemetry::Audit& audit, ServerLimits limits)
+    : core_(std::make_shared<Core>(context, config, operations, audit, limits)) {}
+
+Server::~Server() {
+  stop();
+}
+
+void Server::start() {
+  const int fd = core_->file.open(core_->config);
+  core_->acceptor.assign(Protocol(), fd);
+  core_->shared->stopped = false;
+  core_->accept();
+}
+
+void Server::stop() {
+  core_->shared->stopped = true;
+  // The file goes first, so that nobody connects to a socket that is about to close.
+  core_->file.remove_file();
+  Error ignored;
+  core_->pause.cancel(ignored);
+  core_->acceptor.close(ignored);
+  for (Session* session : core_->shared->sessions) session->close();
+}
+
+}  // namespace teal::control

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// The five stages over a burst: parse, match service, find flow, decide, rewrite. One object a worker; nothing in it is
+// shared but the flow table, the splits and the published view.
+#pragma once
+
+#include <rte_ip_frag.h>
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+
+#include "dataplane/counters.h"
+#include "dataplane/sink.h"
+#include "flow/table.h"
+#include "model/snapshot.h"
+#include "teal/decide.h"
+#include "teal/parse.h"
+#include "teal/quote.h"
+
+namespace teal::dataplane {
+
+inline constexpr unsigned burst = 32;
+
+// What an engine's port is, for the packet path.
+struct PortInfo {
+  std::array<uint8_t, 6> mac{};
+  uint8_t tags = 0;   // VLAN tags that its traffic carries, taken off towards the kernel
+  bool present = false;
+};
+
+struct Pools {
+  rte_mempool* direct = nullptr;    // packets of our own making
+  rte_mempool* indirect = nullptr;  // bodies of fragments
+};
+
+class Pipeline {
+ public:
+  struct Shared {
+    flow::Table* table = nullptr;
+    const teal_head* head = nullptr;
+    const teal_split* splits = nullptr;
+    std::array<PortInfo, max_ports> ports{};
+    Pools pools;
+    rte_ring* wanted = nullptr;  // of WantedNeighbour, to the control thread
+  };
+  struct WantedNeighbour {
+    uint8_t family;
+    uint8_t unused[3];
+    teal_addr address;
+  };
+  static_assert(sizeof(WantedNeighbour) == 20);
+
+  Pipeline(const Shared& shared, Counters& counters, Sink& sink);
+  ~Pipeline();
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  // Takes `count` (at most `burst`) frames received on `port`. `now`: ticks; `tsc`: for reassembly and rate limits.
+  void process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now, uint64_t tsc);
+
+  // Once a millisecond or so: held packets are tried again, reassembly times out.
+  void housekeeping(const model::View& view, uint32_t now, uint64_t tsc);
+  [[nodiscard]] bool idle() const { return held_count_ == 0; }
+
+ private:
+  struct Item {
+    rte_mbuf* m = nullptr;
+    teal_pkt pkt{};
+    teal_flow_key key{};
+    teal_addr client{};     // as the table knows it (a hairpin client: its own address)
+    uint16_t service = 0;
+    uint16_t backend = 0;   // of replies: by endpoint
+    uint16_t in_port = 0;
+    uint8_t dir = 0;
+    bool whole = false;     // put together from fragments: leaves in fragments again if need be
+    uint32_t endpoint = 0;
+  };
+
+  // pipeline.cc: the ordinary way
+  bool classify(Item& item);
+  void finish(Item& item);
+  void to_backend(Item& item, uint64_t* slot, uint64_t val);
+  void to_client(Item& item, uint64_t* slot, uint64_t val);
+  void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
+  uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
+                  uint64_t* generation);
+  bool clashes(const Item& item, const teal_service& service, uint16_t backend);
+  void enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val);
+  bool find_reply(Item& item, uint64_t** slot, uint64_t* val);
+  void forward(Item& item, const teal_service& service, uint16_t number);
+  void emit(Item& item, const teal_hop& hop, const teal_backend* tunnel);
+  void send_frame(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend* tunnel);
+
+  // slow_path.cc: ICMP errors and fragments
+  void icmp_error(Item& item);
+  void fragment(Item& item);
+  bool concerns_us(const Item& item) const;
+  void emit_fragments(Item& item, const teal_hop& hop, const teal_backend* tunnel, uint32_t limit);
+
+  // answers.cc: packets of our own making
+  void too_big(Item& item, uint32_t mtu);
+  void reset_both(Item& item, const teal_service& service, uint16_t backend);
+  void bounce(rte_mbuf* m, const Item& item);
+
+  // neighbours.cc
+  void hold(Item& item, uint8_t family, const teal_addr& destination);
+  void kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt);
+
+  [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client) const {
+    return view_->hops[teal_route_find(&view_->routes, secret_, family, &client)];
+  }
+  static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side);
+  bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const;
+  bool hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const;
+
+  const Shared shared_;
+  Counters& counters_;
+  Sink& sink_;
+  const teal_secret* secret_;
+  flow::Table& table_;
+
+  // of the burst being processed
+  const model::View* view_ = nullptr;
+  uint32_t now_ = 0;
+  uint64_t tsc_ = 0;
+
+  rte_ip_frag_tbl* fragments_ = nullptr;
+  rte_ip_frag_death_row* death_row_ = nullptr;
+  uint64_t icmp_tokens_ = 0, icmp_refill_tsc_ = 0;
+  uint16_t tunnel_id_ = 0;
+
+  struct Held {
+    rte_mbuf* m;
+    uint16_t port;
+    uint64_t deadline_tsc;
+  };
+  std::array<Held, 256> held_{};
+  unsigned held_count_ = 0;
+  uint64_t retry_deadline_ = 0;  // of the packet being tried again; 0: none is
+};
+
+}  // namespace teal::dataplane

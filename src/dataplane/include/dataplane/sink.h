@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a worker's packets leave: one buffer a port and a tap, flushed once a loop. A worker that owns no transmit queue
+// of a port hands its packets to the one that does, over a ring.
+#pragma once
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "dataplane/counters.h"
+
+namespace teal::dataplane {
+
+inline constexpr unsigned max_ports = 32;
+
+// One way out. queue < 0: through `ring` to the queue's owner. ethdev == none: nowhere.
+struct Exit {
+  static constexpr uint16_t none = 0xffff;
+  uint16_t ethdev = none;
+  int queue = 0;
+  rte_ring* ring = nullptr;
+};
+
+class Sink {
+ public:
+  explicit Sink(Counters& counters) : counters_(counters) {}
+
+  void set_port(uint16_t port, const Exit& exit) { ports_[port].exit = exit; }
+  void set_tap(uint16_t port, const Exit& exit) { taps_[port].exit = exit; }
+
+  // Takes the packet. Frames to ports leave at the next flush.
+  void send(uint16_t port, rte_mbuf* m) { push(ports_[port], m, TEAL_DROP_tx_full); }
+  void to_kernel(uint16_t port, rte_mbuf* m);
+  void drop(rte_mbuf* m, enum teal_drop reason) {
+    counters_.drop[reason]++;
+    rte_pktmbuf_free(m);
+  }
+  void flush();
+
+ private:
+  static constexpr unsigned depth = 64;
+  struct Lane {
+    Exit exit;
+    unsigned count = 0;
+    std::array<rte_mbuf*, depth> packets;
+  };
+  void push(Lane& lane, rte_mbuf* m, enum teal_drop full) {
+    lane.packets[lane.count++] = m;
+    if (lane.count == depth) flush(lane, full);
+  }
+  void flush(Lane& lane, enum teal_drop full);
+
+  Counters& counters_;
+  std::array<Lane, max_ports> ports_;
+  std::array<Lane, max_ports> taps_;
+};
+
+}  // namespace teal::dataplane

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packets that wait for the kernel: to be taken by it, or for it to resolve a next hop.
+#include <rte_cycles.h>
+
+#include <cstring>
+
+#include "dataplane/pipeline.h"
+
+namespace teal::dataplane {
+
+// Gives a frame to the kernel through the port's tap, without the VLAN tags that the port's configuration says are its.
+void Pipeline::kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt) {
+  const uint8_t tags = shared_.ports[port].tags;
+  if (tags != 0 && pkt.tags >= tags) {
+    uint8_t* data = rte_pktmbuf_mtod(m, uint8_t*);
+    std::memmove(data + 4 * tags, data, 12);
+    rte_pktmbuf_adj(m, static_cast<uint16_t>(4 * tags));
+  }
+  m->ol_flags = 0;
+  sink_.to_kernel(port, m);
+}
+
+// Keeps the packet, unchanged, until the next hop is known or 500 ms are over; it then runs through all stages again.
+void Pipeline::hold(Item& item, uint8_t family, const teal_addr& destination) {
+  if (held_count_ == held_.size() || (retry_deadline_ != 0 && tsc_ > retry_deadline_))
+    return sink_.drop(item.m, TEAL_DROP_no_neighbour);
+  const uint64_t deadline = retry_deadline_ != 0 ? retry_deadline_ : tsc_ + rte_get_tsc_hz() / 2;
+  if (retry_deadline_ == 0) counters_.event[TEAL_EV_neighbour_held]++;
+  held_[held_count_++] = {item.m, item.in_port, deadline};
+  WantedNeighbour wanted{family, {}, destination};
+  if (shared_.wanted != nullptr && retry_deadline_ == 0)
+    rte_ring_enqueue_elem(shared_.wanted, &wanted, sizeof(wanted));  // full: others ask already
+}
+
+void Pipeline::housekeeping(const model::View& view, uint32_t now, uint64_t tsc) {
+  rte_ip_frag_table_del_expired_entries(fragments_, death_row_, tsc);
+  counters_.drop[TEAL_DROP_fragment_timeout] += death_row_->cnt;
+  rte_ip_frag_free_death_row(death_row_, 0);
+  const unsigned n = held_count_;
+  if (n == 0) return;
+  std::array<Held, 256> again = held_;
+  held_count_ = 0;
+  for (unsigned i = 0; i < n; i++) {
+    retry_deadline_ = again[i].deadline_tsc;
+    process(view, &again[i].m, 1, again[i].port, now, tsc);
+  }
+  retry_deadline_ = 0;
+}
+
+// How backends see a client that is a backend itself: an address of the hairpin prefix that carries its number, so
+// that their replies come back through teal instead of going to their neighbour (or to themselves) directly.
+bool Pipeline::hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const {
+  const uint32_t bit = model::hairpin_bit(client);
+  if (!(view_->hairpin_filter[bit / 64] >> (bit % 64) & 1)) return false;
+  const uint64_t key = teal_match_key(secret_, family, &client, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
+  const uint32_t number = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  if (number == 0 || !teal_addr_equal(&view_->backends[number].addr, &client)) return false;
+  *seen = family == 4 ? view_->hairpin4 : view_->hairpin6;
+  uint32_t& last = family == 4 ? seen->words[0] : seen->words[3];
+  last |= teal_swap32(number);
+  return true;
+}
+
+bool Pipeline::hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const {
+  uint32_t number;
+  if (family == 4) {
+    const uint32_t host = teal_swap32(seen.v4);
+    if ((host & view_->hairpin_mask4) != teal_swap32(view_->hairpin4.v4)) return false;
+    number = host & ~view_->hairpin_mask4;
+  } else {
+    for (int i = 0; i < 3; i++)
+      if (seen.words[i] != view_->hairpin6.words[i]) return false;
+    number = teal_swap32(seen.words[3] ^ view_->hairpin6.words[3]);
+  }
+  if (number == 0 || number >= view_->backend_count || view_->backends[number].family != family) return false;
+  *client = view_->backends[number].addr;
+  return true;
+}
+
+}  // namespace teal::dataplane

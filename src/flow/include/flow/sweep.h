@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ageing and counting: a walk over the table in slices, on a control thread, that stops no worker.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "flow/table.h"
+
+namespace teal::flow {
+
+// Live entries, counted by one full walk. Backend numbers tell service and pool; the key tells the service too.
+struct Census {
+  uint64_t entries = 0;
+  std::vector<std::array<uint32_t, TEAL_FLOW_STATE_COUNT>> by_backend;  // [backend number][state]
+  std::vector<std::array<uint64_t, 2>> by_service;                      // [service number][pool]
+  uint64_t duration_us = 0;
+  uint64_t expired = 0;   // removed by this walk
+  Census() : by_backend(TEAL_BACKENDS), by_service(TEAL_SERVICES) {}
+};
+
+// What one walk needs to know of a service to age its entries.
+struct Ageing {
+  std::array<uint32_t, TEAL_TIMEOUTS> timeout{};  // ticks
+};
+
+class Sweeper {
+ public:
+  Sweeper(Table& table, const teal_secret& secret) : table_(table), secret_(secret) {}
+
+  // Walks `buckets` more of them, ageing against `ageing` (indexed by service number; entries of a number beyond its end
+  // or with established timeout 0 belong to no service and are removed). True when that completed a walk: census() is new.
+  bool step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing);
+
+  [[nodiscard]] const Census& census() const { return last_; }  // of the last completed walk
+  [[nodiscard]] uint64_t walks() const { return walks_; }
+
+  // Visits every live entry: (key, val, bucket, slot). Stops when the visitor returns false.
+  static void visit(const Table& table,
+                    const std::function<bool(uint64_t key, uint64_t val, teal_bucket* b, int slot)>& visitor);
+
+ private:
+  Table& table_;
+  const teal_secret& secret_;
+  uint32_t at_ = 0;
+  uint64_t walks_ = 0;
+  Census now_, last_;
+};
+
+}  // namespace teal::flow

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writers' side of the flow table (the readers' is teal/table.h): insert with displacement and eviction, replace,
+// touch, delete. Any number of threads; each call is short, takes key locks by compare-and-swap and allocates nothing.
+#pragma once
+
+#include <cstdint>
+
+#include "teal/layout.h"
+
+namespace teal::flow {
+
+struct InsertCounts {      // added to by Table::insert
+  uint64_t displaced = 0;  // entries moved to their other bucket
+  uint64_t evicted = 0;    // half-open or finished entries that gave way
+};
+
+enum class Inserted : uint8_t {
+  entered,    // the given value stands in the table
+  found,      // another packet of the flow was first: *val is what stands there
+  replaced,   // an entry that was over gave its place to the given value
+  no_room,    // nothing written: no slot could be had
+  busy,       // nothing written: the key's lock stayed taken
+};
+
+class Table {
+ public:
+  // `owner`: the instance, never 0; stands in the lock words.
+  Table(teal_bucket* buckets, uint32_t bucket_count, uint32_t* locks, uint32_t owner)
+      : buckets_(buckets), count_(bucket_count), locks_(locks), owner_(owner) {}
+
+  [[nodiscard]] uint32_t bucket_count() const { return count_; }
+  [[nodiscard]] teal_bucket* bucket(uint32_t i) const { return &buckets_[i]; }
+  [[nodiscard]] teal_bucket* first(uint64_t hash) const { return &buckets_[teal_bucket_first(hash, count_)]; }
+  [[nodiscard]] teal_bucket* second(uint64_t hash) const { return &buckets_[teal_bucket_second(hash, count_)]; }
+
+  // Where the key's value stands, nullptr when it has no entry. A miss may be one that a displacement under way makes:
+  // insert() looks again under the lock. The slot may be recycled later: write it by compare-and-swap of *val only.
+  uint64_t* find(const teal_flow_key& key, uint64_t* val) const;
+
+  // Enters *val. `replace`: the value that the caller judged to be over (0: none); while it still stands, *val takes its
+  // place. `now`: ticks, for choosing whom to evict. `secret`: to place the entries that are displaced.
+  Inserted insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace, uint32_t now,
+                  InsertCounts& counts);
+
+  // Removes the entry of slot `slot` in `b` if `expect` still is its value. False when it has changed or is locked.
+  bool remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint64_t expect);
+
+  // Sets the state of one entry under its key's lock. False when the slot holds another key now or the lock is taken.
+  bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state);
+
+ private:
+  uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
+  bool lock(uint32_t* word) const;
+  bool make_room(const teal_secret& secret, teal_bucket* b, uint32_t* held, unsigned depth, InsertCounts& counts);
+  bool evict(const teal_secret& secret, const teal_flow_key& key, uint32_t* held, uint32_t now, uint32_t min_age,
+             InsertCounts& counts);
+
+  teal_bucket* buckets_;
+  uint32_t count_;
+  uint32_t* locks_;
+  uint32_t owner_;
+};
+
+}  // namespace teal::flow

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the configuration's choices, as they stand in the file, in replies and in the log.
+#include "model/config.h"
+
+namespace teal::model {
+
+const char* to_string(Pool v) {
+  return v == Pool::blue ? "blue" : "green";
+}
+const char* to_string(Protocol v) {
+  return v == Protocol::tcp ? "tcp" : "udp";
+}
+const char* to_string(SplitBy v) {
+  return v == SplitBy::client ? "client" : "flow";
+}
+const char* to_string(Memory v) {
+  return v == Memory::hugepages ? "hugepages" : "ordinary";
+}
+const char* to_string(Idle v) {
+  return v == Idle::poll ? "poll" : "adaptive";
+}
+const char* to_string(Engine v) {
+  return v == Engine::dpdk ? "dpdk" : "xdp";
+}
+
+const char* to_string(Forward v) {
+  switch (v) {
+    case Forward::nat:
+      return "nat";
+    case Forward::l2dsr:
+      return "l2dsr";
+    case Forward::ipip:
+      return "ipip";
+  }
+  return "unknown";
+}
+
+}  // namespace teal::model

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration as plain values, after it has been read and checked whole. Reading: model/config_file.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/address.h"
+
+namespace teal::model {
+
+enum class Pool : uint8_t { blue = 0, green = 1 };
+enum class Forward : uint8_t { nat = 0, l2dsr = 1, ipip = 2 };
+enum class Protocol : uint8_t { tcp = 6, udp = 17 };
+enum class SplitBy : uint8_t { client = 0, flow = 1 };
+enum class Memory : uint8_t { hugepages, ordinary };
+enum class Idle : uint8_t { poll, adaptive };
+enum class Engine : uint8_t { dpdk, xdp };
+
+inline Pool other(Pool p) { return p == Pool::blue ? Pool::green : Pool::blue; }
+const char* to_string(Pool v);
+const char* to_string(Forward v);
+const char* to_string(Protocol v);
+const char* to_string(SplitBy v);
+const char* to_string(Memory v);
+const char* to_string(Idle v);
+const char* to_string(Engine v);
+
+struct ControlConfig {
+  std::string socket = "/run/teal/teald.sock";
+  unsigned mode = 0660;          // permission bits of the socket
+  std::string group;             // owning group of the socket; empty: that of the process
+  std::string audit_log = "/var/log/teal/audit.jsonl";
+  bool operator==(const ControlConfig&) const = default;
+};
+
+struct Timeouts {
+  uint32_t half_open_s = 10;
+  uint32_t established_s = 3600;
+  uint32_t closing_s = 10;
+  uint32_t udp_s = 60;
+  bool operator==(const Timeouts&) const = default;
+};
+
+struct EngineConfig {
+  unsigned workers = 1;                 // 1 to 64
+  std::vector<unsigned> cpus;           // CPU of each worker; empty: chosen from those the process may run on
+  Memory memory = Memory::hugepages;
+  unsigned packet_memory_mib = 256;     // for packet buffers, 64 to 65,536
+  std::string table_file;               // empty: /dev/hugepages/teal/flows or /dev/shm/teal/flows, by `memory`
+  uint64_t flows = 4ull << 20;          // capacity, 1,024 to 268,435,456
+  Timeouts timeouts;
+  Idle idle = Idle::poll;
+  Address tunnel_source_ipv4;           // outer source of ipip; none: the kernel's choice for the route
+  Address tunnel_source_ipv6;
+  Prefix hairpin_ipv4{*Address::parse("100.127.0.0"), 16};   // a backend that is a client is seen by backends as an
+  Prefix hairpin_ipv6{*Address::parse("fd7e:a100::"), 96};   // address of this prefix, so that replies come back
+  bool operator==(const EngineConfig&) const = default;
+};
+
+struct PortConfig {
+  std::string name;                     // of the tap in the kernel, too: at most 15 characters
+  Engine engine = Engine::dpdk;
+  std::string device;                   // PCI address ("0000:3b:00.0") or DPDK vdev ("net_af_packet0,iface=eth1")
+  std::vector<uint16_t> vlan;           // 0 to 2 VLAN ids, outer first, that all of the port's traffic carries
+  std::vector<Prefix> addresses;        // given to the tap in the kernel
+  bool announce_vips = true;            // VIPs are given to the tap too, so that the kernel answers ARP, ND and ping
+  uint16_t mtu = 1500;                  // 68 to 9,000
+  bool operator==(const PortConfig&) const = default;
+};
+
+struct BackendConfig {
+  std::string name;                     // unique in its service; default: the endpoint's text
+  Endpoint endpoint;
+  uint32_t weight = 1;                  // 0 to 65,535; 0: no new flows
+  bool operator==(const BackendConfig&) const = default;
+};
+
+struct ServiceConfig {
+  std::string name;
+  Address vip;
+  uint16_t port = 0;
+  Protocol protocol = Protocol::tcp;
+  Forward forward = Forward::nat;
+  std::string group;                    // services of one group share a split; parse_config: the service's own name when left out
+  SplitBy split_by = SplitBy::client;
+  Pool active = Pool::blue;             // where new flows go when the service (or its group) is seen for the first time
+  uint16_t mss_clamp = 0;               // upper bound for the MSS option of SYNs, bytes, 88 to 65,535; 0: left alone
+  std::vector<BackendConfig> pools[2];  // by Pool
+  bool operator==(const ServiceConfig&) const = default;
+};
+
+struct Config {
+  ControlConfig control;
+  EngineConfig engine;
+  std::vector<PortConfig> ports;
+  std::vector<ServiceConfig> services;
+  bool operator==(const Config&) const = default;
+};
+
+}  // namespace teal::model

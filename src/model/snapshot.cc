@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/snapshot.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <stdexcept>
+
+#include "next_hop.h"
+
+namespace teal::model {
+namespace {
+
+uint32_t power_of_two_above(size_t n) {
+  uint32_t p = 16;
+  while (p < n) p *= 2;
+  return p;
+}
+
+}  // namespace
+
+Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
+  add_services(input, cache);
+  add_backends(input);
+  add_endpoints(input);
+  add_routes(input);
+  build_match(input);
+  view_.services = services_.data();
+  view_.service_count = static_cast<uint32_t>(services_.size());
+  view_.backends = backends_.data();
+  view_.backend_count = static_cast<uint32_t>(backends_.size());
+  view_.match = match_.data();
+  view_.match_mask = static_cast<uint32_t>(match_.size() - 1);
+  view_.endpoints = endpoints_.data();
+  view_.refs = refs_.data();
+  view_.maglev = maglev_.data();
+  view_.routes.slots = routes_.data();
+  view_.routes.mask = static_cast<uint32_t>(routes_.size() - 1);
+  view_.hops = hops_.data();
+}
+
+std::shared_ptr<const MaglevTable> Snapshot::maglev(uint16_t service, uint8_t pool) const {
+  const auto at = table_of_.find({service, pool});
+  return at == table_of_.end() ? std::make_shared<const MaglevTable>() : tables_[at->second];
+}
+
+void Snapshot::add_services(const SnapshotInput& input, MaglevCache& cache) {
+  uint32_t top = 0;
+  for (const auto& s : input.services) top = std::max<uint32_t>(top, s.number);
+  services_.resize(top + 1);
+  tables_.resize(1);
+  maglev_.resize(1);
+  MaglevCache kept;
+  for (const auto& s : input.services) {
+    teal_service& out = services_[s.number];
+    out.vip = s.config.vip.raw();
+    out.port = teal_swap16(s.config.port);
+    out.proto = static_cast<uint8_t>(s.config.protocol);
+    out.family = s.config.vip.family;
+    out.forward = static_cast<uint8_t>(s.config.forward);
+    out.flags = static_cast<uint8_t>((s.config.split_by == SplitBy::flow ? TEAL_SERVICE_BY_FLOW : 0) |
+                                     (s.retired ? TEAL_SERVICE_RETIRED : 0));
+    out.mss_clamp = s.config.mss_clamp;
+    out.group = s.group;
+    const Timeouts& t = input.engine.timeouts;
+    out.timeout[TEAL_TIMEOUT_half_open] = t.half_open_s * TEAL_TICKS_PER_S;
+    out.timeout[TEAL_TIMEOUT_established] = t.established_s * TEAL_TICKS_PER_S;
+    out.timeout[TEAL_TIMEOUT_closing] = t.closing_s * TEAL_TICKS_PER_S;
+    out.timeout[TEAL_TIMEOUT_udp] = t.udp_s * TEAL_TICKS_PER_S;
+    for (uint8_t pool = 0; pool < 2; pool++) {
+      std::vector<MaglevMember> members;
+      for (const auto& b : input.backends)
+        if (b.service == s.number && b.pool == pool && b.weight > 0)
+          members.push_back({b.endpoint.str(), b.number, b.weight});
+      std::sort(members.begin(), members.end(), [](const auto& x, const auto& y) { return x.identity < y.identity; });
+      std::string signature;
+      for (const auto& m : members)
+        signature += m.identity + '/' + std::to_string(m.number) + '/' + std::to_string(m.weight) + ' ';
+      auto& entry = kept[{s.number, pool}];
+      const auto old = cache.find({s.number, pool});
+      if (old != cache.end() && old->second.first == signature)
+        entry = old->second;
+      else
+        entry = {signature, std::make_shared<const MaglevTable>(build_maglev(members))};
+      if (entry.second->empty()) continue;
+      out.maglev[pool] = static_cast<uint32_t>(tables_.size());
+      table_of_[{s.number, pool}] = out.maglev[pool];
+      tables_.push_back(entry.second);
+      maglev_.push_back(entry.second->data());
+    }
+    {
+      const teal_addr vip = out.vip;
+      match_keys_.emplace_back(teal_match_key(&input.secret, out.family, &vip, out.port, out.proto, TEAL_MATCH_VIP), s.number);
+      match_keys_.emplace_back(teal_match_key(&input.secret, out.family, &vip, 0, 0, TEAL_MATCH_VIP_ADDRESS), s.number);
+    }
+  }
+  cache = std::move(kept);
+}
+
+void Snapshot::add_backends(const SnapshotInput& input) {
+  uint32_t top = 0;
+  for (const auto& b : input.backends) top = std::max<uint32_t>(top, b.number);
+  backends_.resize(top + 1);
+  std::map<Address, NextHop> known;
+  for (const auto& b : input.backends) {
+    teal_backend& out = backends_[b.number];
+    out.addr = b.endpoint.address.raw();
+    out.port = teal_swap16(b.endpoint.port);
+    out.family = b.endpoint.address.family;
+    out.pool = b.pool;
+    auto at = known.find(b.endpoint.address);
+    if (at == known.end())
+      at = known.emplace(b.endpoint.address, resolve_next_hop(input.topology, input.ports, b.endpoint.address)).first;
+    out.hop = at->second.hop;
+    const Address& configured = out.family == 4 ? input.engine.tunnel_source_ipv4 : input.engine.tunnel_source_ipv6;
+    out.tunnel_source = (configured ? configured : at->second.source).raw();
+  }
+}
+
+void Snapshot::add_endpoints(const SnapshotInput& input) {
+  std::map<std::pair<Endpoint, uint8_t>, std::vector<teal_endpoint_ref>> by_endpoint;
+  for (const auto& b : input.backends) {
+    const teal_service& s = services_[b.service];
+    if (s.forward != TEAL_FORWARD_nat) continue;
+    by_endpoint[{b.endpoint, s.proto}].push_back({b.service, b.number});
+  }
+  endpoints_.resize(1);
+  std::map<Address, uint16_t> hosts;  // lowest number at each address: what a hairpin client is seen as
+  for (const auto& [at, refs] : by_endpoint) {
+    teal_endpoint e{};
+    e.addr = at.first.address.raw();
+    e.port = teal_swap16(at.first.port);
+    e.proto = at.second;
+    e.family = at.first.address.family;
+    e.first = static_cast<uint32_t>(refs_.size());
+    e.count = static_cast<uint32_t>(refs.size());
+    match_keys_.emplace_back(teal_match_key(&input.secret, e.family, &e.addr, e.port, e.proto, TEAL_MATCH_ENDPOINT),
+                             static_cast<uint32_t>(endpoints_.size()));
+    for (const auto& ref : refs) {
+      if (refs.size() > 1) services_[ref.service].flags |= TEAL_SERVICE_SHARED;
+      refs_.push_back(ref);
+      auto& host = hosts[at.first.address];
+      if (host == 0 || ref.backend < host) host = ref.backend;
+    }
+    endpoints_.push_back(e);
+  }
+  view_.hairpin4 = input.engine.hairpin_ipv4.network().address.raw();
+  view_.hairpin6 = input.engine.hairpin_ipv6.network().address.raw();
+  view_.hairpin_mask4 = input.engine.hairpin_ipv4.length == 0 ? 0 : ~0u << (32 - input.engine.hairpin_ipv4.length);
+  for (const auto& [address, number] : hosts) {
+    if (address.family == 4 && (number & view_.hairpin_mask4) != 0) continue;  // the prefix is too small for its number
+    const teal_addr raw = address.raw();
+    const uint32_t bit = hairpin_bit(raw);
+    view_.hairpin_filter[bit / 64] |= 1ull << (bit % 64);
+    view_.hairpin_any = true;
+    match_keys_.emplace_back(teal_match_key(&input.secret, address.family, &raw, 0, 0, TEAL_MATCH_BACKEND_ADDRESS), number);
+  }
+}
+
+void Snapshot::add_routes(const SnapshotInput& input) {
+  hops_.resize(1);
+  struct Entry {
+    Prefix net;
+    uint32_t hop;
+  };
+  std::map<Prefix, uint32_t> best;  // hop by network, best metric first come
+  std::map<Prefix, uint32_t> metric;
+  for (const Route& route : input.topology.routes) {
+    const Prefix net = route.to.network();
+    if (const auto at = metric.find(net); at != metric.end() && at->second <= route.metric) continue;
+    metric[net] = route.metric;
+    teal_hop hop{};
+    if (route.ifindex != 0) {
+      hop = hop_of_link(input.topology, input.ports, route.ifindex);
+      if (route.gateway) set_neighbour(hop, input.topology, route.ifindex, route.gateway);
+    }
+    best[net] = static_cast<uint32_t>(hops_.size());
+    hops_.push_back(hop);
+  }
+  // Neighbours are host routes, unless the routes lead elsewhere than to their link.
+  for (const Neighbour& n : input.topology.neighbours) {
+    if (!n.usable) continue;
+    const NextHop next = resolve_next_hop(input.topology, input.ports, n.address);
+    if (next.ifindex != n.ifindex || next.gateway != n.address || next.hop.state != TEAL_HOP_READY) continue;
+    best[{n.address, static_cast<uint8_t>(n.address.bits())}] = static_cast<uint32_t>(hops_.size());
+    hops_.push_back(next.hop);
+  }
+  std::set<uint8_t, std::greater<>> lengths4, lengths6;
+  for (const auto& [net, hop] : best) (net.address.family == 4 ? lengths4 : lengths6).insert(net.length);
+  for (uint8_t l : lengths4) view_.routes.lengths4[view_.routes.count4++] = l;
+  for (uint8_t l : lengths6) view_.routes.lengths6[view_.routes.count6++] = l;
+
+  for (uint32_t size = power_of_two_above(best.size() * 4);; size *= 2) {
+    routes_.assign(size, {});
+    bool placed = true;
+    for (const auto& [net, hop] : best) {
+      const teal_addr raw = net.address.raw();
+      const auto start = static_cast<uint32_t>(teal_route_hash(&input.secret, &raw, net.length) >> 40);
+      placed = false;
+      for (uint32_t i = 0; i < TEAL_MATCH_PROBES && !placed; i++) {
+        teal_route_slot& slot = routes_[(start + i) & (size - 1)];
+        if (slot.family != 0) continue;
+        slot = {raw, hop, net.address.family, net.length, 0};
+        placed = true;
+      }
+      if (!placed) break;
+    }
+    if (placed) return;
+  }
+}
+
+void Snapshot::build_match(const SnapshotInput& input) {
+  // A retired service may have left its address to a new one: the new one (higher in the list) must answer.
+  std::map<uint64_t, uint32_t> keys;
+  for (const auto& [key, index] : match_keys_) {
+    const auto at = keys.find(key);
+    if (at == keys.end() || (services_.size() > at->second && (services_[at->second].flags & TEAL_SERVICE_RETIRED)))
+      keys[key] = index;
+  }
+  for (uint32_t size = power_of_two_above(keys.size() * 4);; size *= 2) {
+    match_.assign(size, {});
+    bool placed = true;
+    for (const auto& [key, index] : keys) {
+      const auto start = static_cast<uint32_t>(teal_hash64(&input.secret, key) >> 40);
+      placed = false;
+      for (uint32_t i = 0; i < TEAL_MATCH_PROBES && !placed; i++) {
+        teal_match_slot& slot = match_[(start + i) & (size - 1)];
+        if (slot.key != 0) continue;
+        slot = {key, index, 0};
+        placed = true;
+      }
+      if (!placed) break;
+    }
+    if (placed) return;
+  }
+}
+
+}  // namespace teal::model
