@@ -99,10 +99,10 @@ TEAL_INLINE uint8_t teal_state_timeout(uint8_t state) {
     case TEAL_FLOW_syn:
     case TEAL_FLOW_syn_ack: return TEAL_TIMEOUT_half_open;
     case TEAL_FLOW_closing:
-    case TEAL_FLOW_closed:
-    case TEAL_FLOW_reset: return TEAL_TIMEOUT_closing;
+    case TEAL_FLOW_closed: return TEAL_TIMEOUT_closing;
     case TEAL_FLOW_udp_new:
     case TEAL_FLOW_udp: return TEAL_TIMEOUT_udp;
+    /* reset among them: the entry must be there when the flow's next packet comes, however late */
     default: return TEAL_TIMEOUT_established;
   }
 }

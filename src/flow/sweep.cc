@@ -22,6 +22,7 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
       const uint32_t limit = service < ageing.size() ? ageing[service].timeout[teal_state_timeout(state)] : 0;
       if ((limit == 0 || teal_val_age(val, now) > limit) && table_.remove(secret_, b, i, key, val)) {
         now_.expired++;
+        expired_++;
         continue;
       }
       now_.entries++;

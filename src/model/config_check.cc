@@ -14,8 +14,8 @@ constexpr size_t most_ports = 32;
 void check_engine(const EngineConfig& engine, ConfigReport& report) {
   if (engine.cpus.empty()) return;
   if (engine.cpus.size() != engine.workers && !report.unread("engine.workers"))
-    report.add_at("engine.cpus", "found " + std::to_string(engine.cpus.size()) +
-                                     " CPUs, expected one for each of the " + std::to_string(engine.workers) +
+    report.add_at("engine.cpus", "found a list of " + std::to_string(engine.cpus.size()) +
+                                     ", expected one CPU for each of the " + std::to_string(engine.workers) +
                                      " workers (engine.workers)");
   std::set<unsigned> taken;
   for (size_t i = 0; i < engine.cpus.size(); ++i) {

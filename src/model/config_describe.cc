@@ -157,8 +157,8 @@ std::string describe(const Config& config) {
   for (const ServiceConfig& s : config.services) describe_service(out, s);
   size_t backends = 0;
   for (const ServiceConfig& s : config.services) backends += s.pools[0].size() + s.pools[1].size();
-  out += "in all: " + std::to_string(config.ports.size()) + " ports, " + std::to_string(config.services.size()) +
-         " services, " + std::to_string(backends) + " backends\n";
+  out += "in all: ports " + std::to_string(config.ports.size()) + ", services " +
+         std::to_string(config.services.size()) + ", backends " + std::to_string(backends) + "\n";
   return out;
 }
 

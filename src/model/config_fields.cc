@@ -37,9 +37,16 @@ constexpr Field<EngineConfig> tunnel_source_fields[] = {
     {"ipv6", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.address(n, e.tunnel_source_ipv6, 6); }},
 };
 
+template <uint8_t family, uint8_t longest>
+void read_hairpin(Reader& r, const Node& n, EngineConfig& e) {
+  Prefix& out = family == 4 ? e.hairpin_ipv4 : e.hairpin_ipv6;
+  r.prefix(n, out, family, longest);
+  out = out.network();
+}
+
 constexpr Field<EngineConfig> hairpin_fields[] = {
-    {"ipv4", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.prefix(n, e.hairpin_ipv4, 4, 24); }},
-    {"ipv6", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.prefix(n, e.hairpin_ipv6, 6, 112); }},
+    {"ipv4", {}, read_hairpin<4, 24>},
+    {"ipv6", {}, read_hairpin<6, 112>},
 };
 
 void read_cpus(Reader& r, const Node& node, EngineConfig& e) {

@@ -41,7 +41,8 @@ void check_pools(const ServiceConfig& s, const std::string& service_path, Config
       if (!b.endpoint.address || report.unread(path + ".port")) continue;
       check_backend(s, b, path, report);
       if (const auto [it, fresh] = endpoints.emplace(b.endpoint, path); !fresh) {
-        report.add_at(path, "found " + b.endpoint.str() + " a second time, first as " + it->second +
+        const std::string text = b.endpoint.port ? b.endpoint.str() : b.endpoint.address.str();
+        report.add_at(path, "found " + text + " a second time, first as " + it->second +
                                 ", expected each backend once, in one of the pools");
         continue;  // two names made of the same endpoint are no second mistake
       }

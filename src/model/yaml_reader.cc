@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <numeric>
 
 namespace teal::model {
 
@@ -26,24 +25,23 @@ std::optional<uint64_t> digits(std::string_view text, int base) {
   return value;
 }
 
-// Edits (insert, remove, replace) that make one word of the other (Levenshtein); case and '-' for '_' count nothing.
-size_t distance(std::string_view a, std::string_view b) {
-  const auto same = [](char x, char y) {
-    const auto plain = [](char c) { return c == '-' ? '_' : c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
-    return plain(x) == plain(y);
-  };
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + !same(a[i], b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+// Edits (insert, remove, replace, swap neighbours) that make one word of the other: optimal string alignment. Case, and
+// '-' for '_', count nothing; leaving off the end of a word counts nothing.
+size_t distance(std::string_view typed, std::string_view word) {
+  if (typed.size() >= 3 && word.starts_with(typed)) return 0;
+  const auto plain = [](char c) { return c == '-' ? '_' : c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+  const auto same = [&](size_t i, size_t j) { return plain(typed[i - 1]) == plain(word[j - 1]); };
+  std::vector<std::vector<size_t>> d(typed.size() + 1, std::vector<size_t>(word.size() + 1));
+  for (size_t i = 0; i <= typed.size(); ++i)
+    for (size_t j = 0; j <= word.size(); ++j) {
+      if (i == 0 || j == 0) {
+        d[i][j] = i + j;
+        continue;
+      }
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + !same(i, j)});
+      if (i > 1 && j > 1 && same(i, j - 1) && same(i - 1, j)) d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
-  }
-  return row.back();
+  return d[typed.size()][word.size()];
 }
 
 }  // namespace

@@ -119,12 +119,14 @@ void Reader::number(const YAML::Node& node, N& out, uint64_t min, uint64_t max) 
 template <class E>
 void Reader::choice(const YAML::Node& node, E& out, std::initializer_list<E> all) {
   std::string expected;
+  size_t left = all.size();
   for (const E value : all) {
     if (node.IsScalar() && node.Scalar() == to_string(value)) {
       out = value;
       return;
     }
-    expected.append(expected.empty() ? "" : " or ").append(to_string(value));
+    --left;
+    expected.append(to_string(value)).append(left > 1 ? ", " : left == 1 ? " or " : "");
   }
   fail(node, expected);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The room's inside, where a kernel that has the devices in question cannot be counted on.
-#include "../../../src/host/netlink_values.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -10,6 +9,8 @@
 #include <netlink/route/link/vlan.h>
 
 #include <memory>
+
+#include "netlink_values.h"
 
 namespace teal::host {
 namespace {

@@ -36,6 +36,7 @@ class Sweeper {
 
   [[nodiscard]] const Census& census() const { return last_; }  // of the last completed walk
   [[nodiscard]] uint64_t walks() const { return walks_; }
+  [[nodiscard]] uint64_t expired() const { return expired_; }       // entries removed since the start
 
   // Visits every live entry: (key, val, bucket, slot). Stops when the visitor returns false.
   static void visit(const Table& table,
@@ -45,7 +46,7 @@ class Sweeper {
   Table& table_;
   const teal_secret& secret_;
   uint32_t at_ = 0;
-  uint64_t walks_ = 0;
+  uint64_t walks_ = 0, expired_ = 0;
   Census now_, last_;
 };
 

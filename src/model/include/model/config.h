@@ -84,7 +84,7 @@ struct ServiceConfig {
   uint16_t port = 0;
   Protocol protocol = Protocol::tcp;
   Forward forward = Forward::nat;
-  std::string group;                    // services of one group share a split; parse_config: the service's own name when left out
+  std::string group;                    // services of one group share a split; left out in a file: the service's name
   SplitBy split_by = SplitBy::client;
   Pool active = Pool::blue;             // where new flows go when the service (or its group) is seen for the first time
   uint16_t mss_clamp = 0;               // upper bound for the MSS option of SYNs, bytes, 88 to 65,535; 0: left alone

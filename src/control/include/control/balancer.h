@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The balancer itself: configuration, numbers, splits and snapshots over one flow table and one engine. Implements what
+// the control socket asks for; knows nothing of sockets. Lives on the control thread.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control/operations.h"
+#include "dataplane/engine.h"
+#include "flow/registry.h"
+#include "flow/storage.h"
+#include "flow/sweep.h"
+#include "model/config.h"
+#include "model/snapshot.h"
+#include "rollout/switch.h"
+
+namespace teal::control {
+
+class Balancer : public Operations {
+ public:
+  // Reads nothing itself: `config` has been checked. `file`: what a reload reads again. Throws std::runtime_error.
+  Balancer(const model::Config& config, std::string file, flow::Storage& storage, flow::Table& table,
+           dataplane::Engine& engine);
+
+  // The kernel's view of the network; publishes when it makes a difference. The first call starts the packet path.
+  void set_topology(const model::Topology& topology);
+  // Called for each next hop whose MAC address is wanted: ask the kernel to resolve it.
+  void on_unresolved(std::function<void(int ifindex, const model::Address&)> ask) { ask_ = std::move(ask); }
+
+  // Every 10 ms: a slice of the sweep, wanted neighbours; once a second: rates, drains that ended, numbers to free.
+  void tick();
+
+  Status status() override;
+  std::vector<ServiceStatus> services() override;
+  Result<ServiceStatus> service(const std::string& name) override;
+  CounterStatus counters() override;
+  Result<SwitchReply> cutover(const SwitchRequest& request) override;
+  Result<SwitchReply> rollback(const RollbackRequest& request) override;
+  Result<BackendReply> patch_backend(const BackendPatch& patch) override;
+  Result<std::vector<FlowStatus>> flows(const FlowQuery& query) override;
+  Result<WhichReply> which(const std::string& service, const model::Endpoint& client) override;
+  Result<ReloadReply> reload() override;
+
+ private:
+  void publish();
+  model::SnapshotInput input() const;
+  [[nodiscard]] ServiceStatus describe(uint16_t number, const dataplane::Counters& totals) const;
+  [[nodiscard]] BackendStatus describe_backend(uint16_t number, const dataplane::Counters& totals) const;
+  [[nodiscard]] std::vector<uint16_t> group_members(uint16_t group) const;
+  [[nodiscard]] const model::ServiceConfig* config_of(uint16_t service) const;
+  std::optional<Problem> refuse(uint16_t group, model::Pool to, bool force) const;
+  SwitchReply commit(uint16_t service, const rollout::SplitChange& change);
+  uint64_t reset_flows(uint16_t group, model::Pool pool);
+  void resolve(const model::Address& to);
+  void each_second();
+  Result<uint16_t> find(const std::string& name) const;
+  std::optional<Problem> check_generation(uint16_t group, const std::optional<uint64_t>& expected) const;
+
+  model::Config config_;
+  const std::string file_;
+  flow::Storage& storage_;
+  flow::Table& table_;
+  dataplane::Engine& engine_;
+  flow::Registry registry_;
+  flow::Sweeper sweeper_;
+  std::vector<flow::Ageing> ageing_;
+  model::Topology topology_;
+  model::MaglevCache maglev_;
+  bool started_ = false;
+  std::function<void(int, const model::Address&)> ask_;
+
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin_ = Clock::now();
+  Clock::time_point census_at_ = begin_, next_second_ = begin_;
+  std::array<Clock::time_point, TEAL_GROUPS> changed_at_{};         // last change of a group's split
+  std::array<uint64_t, TEAL_GROUPS> changed_walk_{};
+  std::map<uint16_t, std::pair<uint64_t, Clock::time_point>> untracked_;  // by service: count, when it last rose
+  std::vector<std::pair<uint64_t, uint64_t>> busy_;                 // by worker: cycles, and ppm over the last second
+  Clock::time_point busy_at_ = begin_;
+  unsigned seconds_ = 0;
+};
+
+}  // namespace teal::control

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/engine.h"
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_launch.h>
+#include <rte_malloc.h>
+#include <rte_ring_elem.h>
+
+#include <chrono>
+#include <stdexcept>
+
+#include "eal.h"
+#include "port.h"
+#include "worker.h"
+
+namespace teal::dataplane {
+
+struct Engine::Impl {
+  model::Config config;
+  flow::Storage& storage;
+  std::vector<unsigned> cpus;
+  std::vector<Port> ports;
+  std::vector<std::unique_ptr<Worker>> workers;
+  Pipeline::Shared shared;
+  rte_mempool* receive_pool = nullptr;
+  rte_rcu_qsbr* qsbr = nullptr;
+  std::unique_ptr<const model::Snapshot> current;
+  std::atomic<const model::View*> view{nullptr};
+  std::atomic<bool> stop{false};
+  bool running = false, stopped = false;
+
+  Impl(const model::Config& c, flow::Storage& s, flow::Table& t) : config(c), storage(s) { shared.table = &t; }
+  void make_pools();
+  void make_workers();
+};
+
+void Engine::Impl::make_pools() {
+  unsigned largest = 1500;
+  for (const auto& p : config.ports) largest = std::max<unsigned>(largest, p.mtu);
+  const uint16_t room = static_cast<uint16_t>(std::max(2048u, (largest + 18 + 8 + 63) & ~63u) + RTE_PKTMBUF_HEADROOM);
+  const uint64_t budget = static_cast<uint64_t>(config.engine.packet_memory_mib) << 20;
+  // Three quarters of the memory for what is received; the rest for our own packets, rings and tables.
+  const unsigned count = static_cast<unsigned>(budget * 3 / 4 / (room + 256u));
+  receive_pool = rte_pktmbuf_pool_create("teal_rx", count, 256, 0, room, SOCKET_ID_ANY);
+  shared.pools.direct = rte_pktmbuf_pool_create("teal_own", std::min(4095u, count), 64, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+  shared.pools.indirect = rte_pktmbuf_pool_create("teal_indirect", 8191, 64, 0, 0, SOCKET_ID_ANY);
+  shared.wanted = rte_ring_create_elem("teal_wanted", sizeof(Pipeline::WantedNeighbour), 256, SOCKET_ID_ANY, RING_F_SC_DEQ);
+  if (receive_pool == nullptr || shared.pools.direct == nullptr || shared.pools.indirect == nullptr || shared.wanted == nullptr)
+    throw std::runtime_error("too little memory for packet buffers: engine.packet_memory_mib is " +
+                             std::to_string(config.engine.packet_memory_mib) + ", expected more (" + rte_strerror(rte_errno) + ")");
+}
+
+void Engine::Impl::make_workers() {
+  const unsigned n = static_cast<unsigned>(cpus.size());
+  for (const Port& p : ports) {
+    PortInfo& info = shared.ports[p.number];
+    info.mac = p.mac;
+    info.tags = static_cast<uint8_t>(p.config.vlan.size());
+    info.present = true;
+  }
+  for (unsigned w = 0; w < n; w++)
+    workers.push_back(std::make_unique<Worker>(w, shared, view, &storage.head(), qsbr,
+                                               config.engine.idle == model::Idle::adaptive, config.ports));
+  unsigned next = 0;  // ports with fewer queues than workers are dealt out in turn
+  for (const Port& p : ports) {
+    for (uint16_t q = 0; q < p.rx_queues; q++)
+      workers[p.rx_queues == n ? q : (next++) % n]->add(Receive{p.ethdev, q, p.number, false});
+    for (uint16_t q = 0; q < p.tap_queues; q++) workers[q]->add(Receive{p.tap, q, p.number, true});
+    const auto give = [&](uint16_t ethdev, uint16_t queues, bool tap) {
+      rte_ring* ring = nullptr;
+      if (queues < n) {
+        const std::string name = (tap ? "teal_tap" : "teal_tx") + std::to_string(p.number);
+        ring = rte_ring_create(name.c_str(), 1024, SOCKET_ID_ANY, RING_F_SC_DEQ);
+        if (ring == nullptr) throw std::runtime_error("no memory for a ring between workers");
+        workers[0]->add(Relay{ring, ethdev, 0});
+      }
+      for (unsigned w = 0; w < n; w++) {
+        const Exit exit{ethdev, w < queues ? static_cast<int>(w) : -1, ring};
+        if (tap)
+          workers[w]->sink().set_tap(p.number, exit);
+        else
+          workers[w]->sink().set_port(p.number, exit);
+      }
+    };
+    give(p.ethdev, p.tx_queues, false);
+    give(p.tap, p.tap_queues, true);
+  }
+}
+
+Engine::Engine(const model::Config& config, flow::Storage& storage, flow::Table& table)
+    : impl_(std::make_unique<Impl>(config, storage, table)) {
+  Impl& i = *impl_;
+  i.cpus = worker_cpus(config.engine);
+  start_eal(config, i.cpus);
+  i.shared.head = &storage.head();
+  i.shared.splits = storage.splits();
+  i.make_pools();
+  uint16_t number = 0;
+  try {
+    for (const auto& p : config.ports)
+      i.ports.push_back(open_port(p, number++, static_cast<unsigned>(i.cpus.size()), i.receive_pool));
+    const auto threads = static_cast<uint32_t>(i.cpus.size());
+    i.qsbr = static_cast<rte_rcu_qsbr*>(rte_zmalloc("teal_qsbr", rte_rcu_qsbr_get_memsize(threads), RTE_CACHE_LINE_SIZE));
+    if (i.qsbr == nullptr || rte_rcu_qsbr_init(i.qsbr, threads) != 0) throw std::runtime_error("no memory for the grace periods");
+    i.make_workers();
+  } catch (...) {
+    for (auto& p : i.ports) close_port(p);
+    throw;
+  }
+}
+
+Engine::~Engine() { stop(); }
+
+std::vector<model::PortBinding> Engine::bindings() const {
+  std::vector<model::PortBinding> out;
+  for (const Port& p : impl_->ports) out.push_back({p.number, p.tap_ifindex, p.mac, p.config.mtu, p.config.vlan});
+  return out;
+}
+
+void Engine::publish(std::unique_ptr<const model::Snapshot> next) {
+  Impl& i = *impl_;
+  std::unique_ptr<const model::Snapshot> old = std::move(i.current);
+  i.current = std::move(next);
+  i.view.store(&i.current->view(), std::memory_order_release);
+  if (!i.running) {
+    i.running = true;
+    for (unsigned w = 0; w < i.workers.size(); w++) {
+      const auto entry = [](void* p) {
+        auto* args = static_cast<std::pair<Impl*, unsigned>*>(p);
+        const auto [impl, id] = *args;
+        delete args;
+        impl->workers[id]->run(impl->stop);
+        return 0;
+      };
+      if (rte_eal_remote_launch(entry, new std::pair<Impl*, unsigned>(&i, w), w + 1) != 0)
+        throw std::runtime_error("worker " + std::to_string(w) + " did not start");
+    }
+    return;
+  }
+  synchronize();
+}
+
+uint64_t Engine::synchronize() {
+  const auto begin = std::chrono::steady_clock::now();
+  if (impl_->running && !impl_->stopped) rte_rcu_qsbr_synchronize(impl_->qsbr, RTE_QSBR_THRID_INVALID);
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
+}
+
+const model::Snapshot* Engine::snapshot() const { return impl_->current.get(); }
+uint32_t Engine::now() const { return boot_ticks(); }
+
+Counters Engine::totals() const {
+  Counters sum;
+  for (const auto& w : impl_->workers) sum.add(w->counters());
+  return sum;
+}
+
+std::vector<PortState> Engine::ports() const {
+  std::vector<PortState> out;
+  for (const Port& p : impl_->ports) {
+    PortState s{p.config.name, p.config.device, p.driver, p.mac, false, p.rx_queues, p.tx_queues, 0, 0, 0, 0, 0};
+    rte_eth_link link{};
+    if (rte_eth_link_get_nowait(p.ethdev, &link) == 0) s.link_up = link.link_status == RTE_ETH_LINK_UP;
+    rte_eth_stats st{};
+    if (rte_eth_stats_get(p.ethdev, &st) == 0) {
+      s.rx_packets = st.ipackets;
+      s.rx_bytes = st.ibytes;
+      s.tx_packets = st.opackets;
+      s.tx_bytes = st.obytes;
+      s.rx_missed = st.imissed + st.rx_nombuf;
+    }
+    out.push_back(std::move(s));
+  }
+  return out;
+}
+
+std::vector<WorkerState> Engine::workers() const {
+  std::vector<WorkerState> out;
+  for (unsigned w = 0; w < impl_->workers.size(); w++) {
+    const Counters& c = impl_->workers[w]->counters();
+    out.push_back({w, impl_->cpus[w], c.event[TEAL_EV_rx_packets], c.busy_cycles});
+  }
+  return out;
+}
+
+std::optional<model::Address> Engine::wanted_neighbour() {
+  Pipeline::WantedNeighbour wanted;
+  if (rte_ring_dequeue_elem(impl_->shared.wanted, &wanted, sizeof(wanted)) != 0) return std::nullopt;
+  return model::Address::from_raw(wanted.family, wanted.address);
+}
+
+void Engine::stop() {
+  Impl& i = *impl_;
+  if (i.stopped) return;
+  i.stop.store(true);
+  if (i.running) rte_eal_mp_wait_lcore();
+  i.stopped = true;
+  i.workers.clear();
+  for (auto& p : i.ports) close_port(p);
+  rte_eal_cleanup();
+}
+
+}  // namespace teal::dataplane

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real control server over FakeOperations, for tests of what speaks to it.
+//   fake-server SOCKET AUDIT_LOG   serves until SIGTERM or SIGINT; prints "ready" once it accepts
+//   fake-server --routes           one "METHOD PATH" a line
+//   fake-server --problems         one "CODE STATUS EXIT TITLE" a line
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "control/server.h"
+#include "fake_operations.h"
+#include "router.h"
+
+int main(int argc, char** argv) {
+  using namespace teal;
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (argc == 2 && first == "--routes") {
+    for (const auto& route : control::routes()) printf("%s %s\n", route.method, route.path);
+    return 0;
+  }
+  if (argc == 2 && first == "--problems") {
+    for (const auto& p : control::problem_list()) printf("%s %d %d %s\n", p.code, p.status, p.exit_code, p.title);
+    return 0;
+  }
+  if (argc != 3) {
+    fprintf(stderr, "usage: fake-server SOCKET AUDIT_LOG | --routes | --problems\n");
+    return 2;
+  }
+  try {
+    boost::asio::io_context context(1);
+    control::FakeOperations operations;
+    telemetry::Audit audit(argv[2]);
+    model::ControlConfig config;
+    config.socket = first;
+    control::Server server(context, config, operations, audit);
+    server.start();
+    boost::asio::signal_set signals(context, SIGTERM, SIGINT);
+    signals.async_wait([&](auto, int) {
+      server.stop();
+      context.stop();
+    });
+    printf("ready\n");
+    fflush(stdout);
+    context.run();
+  } catch (const std::exception& error) {
+    fprintf(stderr, "fake-server: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
