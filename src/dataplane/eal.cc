@@ -3,6 +3,7 @@
 
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_log.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -79,7 +80,12 @@ void start_eal(const model::Config& config, const std::vector<unsigned>& cpus) {
   std::vector<char*> argv;
   for (auto& a : args) argv.push_back(a.data());
   argv.push_back(nullptr);
-  if (rte_eal_init(static_cast<int>(args.size()), argv.data()) >= 0) return;
+  if (rte_eal_init(static_cast<int>(args.size()), argv.data()) >= 0) {
+    // What these say at a start is not for an operator: a queueing discipline that we do not need, a table's size.
+    rte_log_set_level_pattern("pmd.net.tap", RTE_LOG_CRIT);
+    rte_log_set_level(RTE_LOGTYPE_USER1, RTE_LOG_WARNING);
+    return;
+  }
   const int why = rte_errno;
   std::string devices;
   for (const auto& port : config.ports) devices += (devices.empty() ? "'" : ", '") + port.device + "'";

@@ -41,15 +41,16 @@ void Engine::Impl::make_pools() {
   for (const auto& p : config.ports) largest = std::max<unsigned>(largest, p.mtu);
   const uint16_t room = static_cast<uint16_t>(std::max(2048u, (largest + 18 + 8 + 63) & ~63u) + RTE_PKTMBUF_HEADROOM);
   const uint64_t budget = static_cast<uint64_t>(config.engine.packet_memory_mib) << 20;
-  // Three quarters of the memory for what is received; the rest for our own packets, rings and tables.
-  const unsigned count = static_cast<unsigned>(budget * 3 / 4 / (room + 256u));
+  // 24 MiB for our own packets, rings and tables; of the rest half for what is received, the other half for the devices'
+  // rings and what the heap loses between pools.
+  const unsigned count = static_cast<unsigned>((budget - (24ull << 20)) / 2 / (room + 256u));
   receive_pool = rte_pktmbuf_pool_create("teal_rx", count, 256, 0, room, SOCKET_ID_ANY);
   shared.pools.direct = rte_pktmbuf_pool_create("teal_own", std::min(4095u, count), 64, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
   shared.pools.indirect = rte_pktmbuf_pool_create("teal_indirect", 8191, 64, 0, 0, SOCKET_ID_ANY);
   shared.wanted = rte_ring_create_elem("teal_wanted", sizeof(Pipeline::WantedNeighbour), 256, SOCKET_ID_ANY, RING_F_SC_DEQ);
   if (receive_pool == nullptr || shared.pools.direct == nullptr || shared.pools.indirect == nullptr || shared.wanted == nullptr)
     throw std::runtime_error("too little memory for packet buffers: engine.packet_memory_mib is " +
-                             std::to_string(config.engine.packet_memory_mib) + ", expected more (" + rte_strerror(rte_errno) + ")");
+                             std::to_string(config.engine.packet_memory_mib) + ", expected more");
 }
 
 void Engine::Impl::make_workers() {

@@ -63,7 +63,7 @@ Prefix Prefix::network() const {
 }
 
 bool Prefix::contains(const Address& a) const {
-  return a.family == address.family && Prefix{a, length}.network() == network();
+  return Prefix{a, length}.network() == network();
 }
 
 std::string Prefix::str() const {

@@ -24,7 +24,8 @@ using Error = boost::system::error_code;
 
 Answer Client::request(std::string_view method, const std::string& target, const std::string& body) const {
   const auto fail = [this](const Error& error) {
-    if (error == beast::error::timeout) throw Unreachable("teald did not answer on " + socket_ + " within 60 s");
+    if (error == beast::error::timeout)
+      throw Unreachable("teald did not answer on " + socket_ + " within " + std::to_string(timeout_s_) + " s");
     throw Unreachable("cannot reach teald on " + socket_ + ": " + error.message());
   };
   asio::io_context context(1);
@@ -48,7 +49,7 @@ Answer Client::request(std::string_view method, const std::string& target, const
   beast::flat_buffer buffer;
   http::response_parser<http::string_body> response;
   response.body_limit(boost::none);  // 100,000 flows are 20 MB
-  stream.expires_after(std::chrono::seconds(60));
+  stream.expires_after(std::chrono::seconds(timeout_s_));
   http::async_write(stream, request, [&](Error write_error, size_t) {
     // A refusal may come while the request is still being written: read it in any case.
     http::async_read(stream, buffer, response, [&, write_error](Error read_error, size_t) {

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace teal::ctl {
 
@@ -21,13 +22,15 @@ struct Answer {
 
 class Client {
  public:
-  explicit Client(std::string socket) : socket_(std::move(socket)) {}
+  // `timeout_s`: how long a request waits for its reply.
+  explicit Client(std::string socket, unsigned timeout_s = 60) : socket_(std::move(socket)), timeout_s_(timeout_s) {}
 
-  // `target` is percent-encoded already; an empty body is not sent. Waits up to 60 s. Throws Unreachable.
+  // `target` is percent-encoded already; an empty body is not sent. Throws Unreachable.
   [[nodiscard]] Answer request(std::string_view method, const std::string& target, const std::string& body = "") const;
 
  private:
   std::string socket_;
+  unsigned timeout_s_;
 };
 
 // Everything but RFC 3986's unreserved characters as %XX.

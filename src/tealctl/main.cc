@@ -105,7 +105,9 @@ int run(int argc, char** argv) {
   for (const auto& argument : command.arguments)
     if (argument.required && given.count(argument.name) == 0)
       throw UsageError(std::string("found no ") + argument.name + ", expected: " + synopsis(command));
-  return command.run({Client(given["socket"].as<std::string>()), given.count("json") > 0}, given);
+  // top takes Ctrl-C only between requests.
+  const unsigned timeout_s = std::strcmp(command.name, "top") == 0 ? 5 : 60;
+  return command.run({Client(given["socket"].as<std::string>(), timeout_s), given.count("json") > 0}, given);
 }
 
 }  // namespace
@@ -120,6 +122,9 @@ int main(int argc, char** argv) {
     return code;
   } catch (const Unreachable& error) {
     fprintf(stderr, "tealctl: %s\n", error.what());
+    return unreachable;
+  } catch (const Json::exception& error) {
+    fprintf(stderr, "tealctl: found a reply that is not teald's: %s\n", error.what());
     return unreachable;
   } catch (const std::exception& error) {  // UsageError, and what Program_options throws
     fprintf(stderr, "tealctl: %s\n", error.what());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdio>
 
 namespace teal::ctl {
@@ -23,7 +24,7 @@ std::string tenths(double value, const char* unit) {
 
 std::string grouped(uint64_t number) {
   std::string out = std::to_string(number);
-  for (auto at = static_cast<ptrdiff_t>(out.size()) - 3; at > 0; at -= 3) out.insert(static_cast<size_t>(at), ",");
+  for (auto at = static_cast<std::ptrdiff_t>(out.size()) - 3; at > 0; at -= 3) out.insert(static_cast<size_t>(at), ",");
   return out;
 }
 

@@ -85,7 +85,7 @@ std::string rate(uint64_t before, uint64_t now, double seconds) {
 }
 
 std::string picture(const Json& reply, const Samples& before, Samples& now, double seconds) {
-  Table table({"SERVICE", "POOL", "TAKES", ">GENERATION", ">FLOWS", ">HALF-OPEN", ">NEW/S", ">PACKETS/S"});
+  Table table({"SERVICE", "POOL", ">TAKES", ">GENERATION", ">FLOWS", ">HALF-OPEN", ">NEW/S", ">PACKETS/S"});
   for (const auto& service : reply.at("services")) {
     const auto name = service.at("name").get<std::string>();
     const double green = service.at("green_share").get<double>();

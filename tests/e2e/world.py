@@ -147,6 +147,11 @@ class World:
         self.namespaces = {}
         self.processes = []
         self.hugepages = None
+        self.last_words = []
+
+    def on_exit(self, call):
+        """Calls it when all processes have ended."""
+        self.last_words.append(call)
 
     def __enter__(self):
         return self
@@ -164,6 +169,8 @@ class World:
                 process.wait()
         for namespace in self.namespaces.values():
             _kill_namespace(namespace.path)
+        for call in self.last_words:
+            call()
         if self.hugepages:
             _release_hugepages(self.hugepages)
         shutil.rmtree(self.shm, ignore_errors=True)
@@ -248,7 +255,7 @@ def endpoint(namespace, device, *addresses):
 def hand_to_teald(namespace, device):
     """The kernel leaves the device's frames to teald: AF_PACKET sees them before this hook, XDP too."""
     namespace.sh(f"echo 1 > /proc/sys/net/ipv6/conf/{device}/disable_ipv6")
-    namespace.run("nft", "-f", "-", stdin=f"table netdev teal_{device} {{\n chain in {{\n"
+    namespace.run("nft", "-f", "-", stdin=f"table netdev teal_{device} {{\n chain drop_all {{\n"
                   f"  type filter hook ingress device {device} priority 0; policy drop;\n }}\n}}\n")
 
 
