@@ -91,9 +91,9 @@ int run(const std::string& file, model::Config config) {
   server.start();
 
   asio::posix::stream_descriptor netlink_fd(context, netlink.fd()), signal_fd(context, signals.fd());
-  asio::steady_timer ticks(context), settle(context), watchdog(context);
+  asio::steady_timer ticks(context), settle(context), watchdog(context), review(context);
   bool settling = false;
-  watch(netlink_fd, [&] {
+  const auto look = [&] {
     if (!netlink.poll() || settling) return;
     // The kernel says much at once when a link comes up: a millisecond of it makes one publication.
     settling = true;
@@ -104,7 +104,9 @@ int run(const std::string& file, model::Config config) {
       netlink.poll();
       balancer.set_topology(netlink.topology());
     });
-  });
+  };
+  watch(netlink_fd, look);
+  every(review, std::chrono::seconds(1), look);  // a re-read that failed is tried again
   watch(signal_fd, [&] {
     switch (signals.read()) {
       case host::Signal::stop: context.stop(); break;
@@ -143,7 +145,7 @@ int run(const std::string& file, model::Config config) {
 int main(int argc, char** argv) {
   po::options_description options("teald [--config FILE] [--check FILE]");
   options.add_options()("help,h", "this text")("version,V", "the version")(
-      "config,c", po::value<std::string>()->default_value("/etc/teal/teald.yaml"), "configuration file")(
+      "config,c", po::value<std::string>()->default_value("/etc/teal/teal.yaml"), "configuration file")(
       "check", po::value<std::string>(), "check a configuration file, print what it means, and exit")(
       "log-level", po::value<std::string>()->default_value("info"), "trace, debug, info, warn, error");
   po::variables_map values;

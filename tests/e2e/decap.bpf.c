@@ -43,4 +43,4 @@ int decap(struct xdp_md *ctx)
   return XDP_PASS;
 }
 
-char license[] SEC("license") = "Dual BSD/GPL";
+char license_name[] SEC("license") = "Dual BSD/GPL";

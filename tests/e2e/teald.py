@@ -53,7 +53,7 @@ class Teald:
         config.setdefault("control", {"socket": self.socket, "audit_log": world.path("audit.jsonl")})
         engine = config.setdefault("engine", {})
         engine.setdefault("memory", "ordinary")
-        engine.setdefault("packet_memory_mib", 64)
+        engine.setdefault("packet_memory_mib", 128)
         engine.setdefault("flows", 65536)
         engine.setdefault("idle", "adaptive")
         if engine["memory"] == "ordinary":
@@ -61,6 +61,14 @@ class Teald:
         self.config = config
         self.file = self.write(config)
         self.process = None
+        world.witnesses.append(self.account)
+
+    def account(self):
+        """What teald dropped and did so far, for a failure's report."""
+        try:
+            return "teald's counters: " + json.dumps({k: {n: c for n, c in v.items() if c} for k, v in self.counters().items()})
+        except (OSError, http.client.HTTPException) as error:
+            return f"teald does not answer: {error}; its exit code: {self.process and self.process.poll()}"
 
     def write(self, config):
         return self.world.write("teald.yaml", json.dumps(config, indent=1) + "\n")

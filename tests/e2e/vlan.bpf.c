@@ -11,7 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 SEC("access")
-int access(struct __sk_buff *skb)
+int put_tags(struct __sk_buff *skb)
 {
   if (INNER && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), INNER)) return TC_ACT_SHOT;
   if (bpf_skb_vlan_push(skb, bpf_htons(INNER ? ETH_P_8021AD : ETH_P_8021Q), OUTER)) return TC_ACT_SHOT;
@@ -19,7 +19,7 @@ int access(struct __sk_buff *skb)
 }
 
 SEC("trunk")
-int trunk(struct __sk_buff *skb)
+int take_tags(struct __sk_buff *skb)
 {
   if (!skb->vlan_present || (skb->vlan_tci & 0xfff) != OUTER) return TC_ACT_SHOT;
   if (bpf_skb_vlan_pop(skb)) return TC_ACT_SHOT;
@@ -30,4 +30,4 @@ int trunk(struct __sk_buff *skb)
   return bpf_redirect(TO, 0);
 }
 
-char license[] SEC("license") = "Dual BSD/GPL";
+char license_name[] SEC("license") = "Dual BSD/GPL";

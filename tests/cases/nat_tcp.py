@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NAT and TCP: a connection's life, cutovers in the middle of it, rollback, recovery."""
+from case import *  # noqa: F401,F403
+
+for n in (V4, V6):
+    v = f"v{n.family}"
+
+    c = Case(f"nat_tcp_life/{v}", [service(n)], "SYN to the last FIN, both ways, and the entry's state after each")
+    f = Conn(c, n, n.blue)
+    c.no_flow(n.client, 40000)
+    f.up("S", 1000, events={"flows_new": 1, "forwarded": 1})
+    f.entry("syn", "blue")
+    f.down("SA", 5000, 1001, events={"replies": 1, "flows_new": 0})
+    f.entry("syn_ack", "blue")
+    f.up("A", 1001, 5001)
+    f.entry("established", "blue")
+    f.up("PA", 1001, 5001, b"GET / HTTP/1.0\r\n\r\n")
+    f.down("A", 5001, 1019, b"x" * 1400)
+    f.down("PA", 6401, 1019, b"odd")
+    f.entry("established", "blue")
+    f.down("FA", 6404, 1019)
+    f.entry("fin_backend", "blue")
+    f.up("A", 1019, 6405, b"still")
+    f.entry("fin_backend", "blue")
+    f.up("FA", 1024, 6405)
+    f.entry("closing", "blue")
+    f.down("A", 6405, 1025)
+    f.entry("closing", "blue")
+    f.up("S", 9000, events={"flows_new": 1})
+    f.entry("syn", "blue")
+    f.down("RA", 0, 9001)
+    f.entry("closed", "blue")
+
+    c = Case(f"cutover_midflow/{v}", [service(n)], "an old flow stays on blue, a new one goes to green")
+    f = Conn(c, n, n.blue)
+    f.open()
+    half = Conn(c, n, n.blue, sport=40001)
+    half.up("S")
+    c.cutover("green")
+    f.up("PA", 1001, 5001, b"old", events={"flows_new": 0})
+    f.down("A", 5001, 1004)
+    f.entry("established", "blue")
+    half.up("S", note="retransmitted SYN of a half-open flow stays", events={"flows_new": 0})
+    half.entry("syn", "blue")
+    half.down("SA", 5000, 1001)
+    half.up("A", 1001, 5001)
+    half.entry("established", "blue")
+    f.up("S", 77777, note="a SYN that meets an established entry keeps it", events={"flows_new": 0})
+    f.entry("established", "blue")
+    g = Conn(c, n, n.green, sport=40002)
+    g.open()
+    g.entry("established", "green")
+    g.up("PA", 1001, 5001, b"new")
+    late = tcp(n, n.blue, 8080, n.client, 40002, "A", 1, 1)
+    c.send("blue answers for a flow that green holds", 1, from_backend(n.blue, late), drop={"reply_mismatch": 1})
+    g.entry("established", "green")
+
+    c = Case(f"syn_after_closing/{v}", [service(n)], "a SYN that meets a closing entry after the cutover: the new pool")
+    f = Conn(c, n, n.blue)
+    f.open()
+    f.up("FA", 1001, 5001)
+    f.down("FA", 5001, 1002)
+    f.entry("closing", "blue")
+    c.cutover("green")
+    f.up("A", 1002, 5002, note="the last ACK still goes to blue")
+    f.up("S", 90000, backend=n.green, events={"flows_new": 1})
+    f.entry("syn", "green", n.green)
+    f.down("SA", 5000, 90001, backend=n.green)
+    f.up("A", 90001, 5001, backend=n.green)
+    f.entry("established", "green", n.green)
+
+    c = Case(f"rollback_keep/{v}", [service(n)], "rollback: new flows to blue again, green's stay")
+    c.cutover("green")
+    g = Conn(c, n, n.green)
+    g.open()
+    c.rollback("keep")
+    g.up("PA", 1001, 5001, b"stay")
+    g.down("A", 5001, 1005)
+    g.entry("established", "green")
+    f = Conn(c, n, n.blue, sport=40001)
+    f.open()
+    f.entry("established", "blue")
+
+    for side in ("client", "backend"):
+        c = Case(f"rollback_reset/{v}_{side}", [service(n)], f"rollback, flows: reset; the {side} speaks next: RSTs to both ends")
+        c.cutover("green")
+        g = Conn(c, n, n.green)
+        g.open()
+        c.rollback("reset")
+        g.entry("reset", "green")
+        if side == "client":
+            p = tcp(n, n.client, 40000, n.vip, 80, "PA", 1001, 5001, b"hello?")
+            back = (n.ip(n.vip, n.client) if n.v4 else IPv6(src=n.vip, dst=n.client, hlim=64)) / TCP(
+                sport=80, dport=40000, flags="R", seq=5001, ack=0, window=0)
+            if n.v4:
+                back.id = 0
+            on = changed(tcp(n, n.client, 40000, n.vip, 80, "R", 1001, 0), dst=n.green, dport=8080)
+            on[TCP].window = 0
+            c.send("client", 0, from_router(p), out(0, to_client(back)), out(1, to_backend(n.green, on)),
+                   drop={"reset_flow": 1}, events={"rst_sent": 2})
+        else:
+            p = tcp(n, n.green, 8080, n.client, 40000, "A", 5001, 1001, b"data" * 100)
+            back = (n.ip(n.client, n.green) if n.v4 else IPv6(src=n.client, dst=n.green, hlim=64)) / TCP(
+                sport=40000, dport=8080, flags="R", seq=1001, ack=0, window=0)
+            if n.v4:
+                back.id = 0
+            on = tcp(n, n.green, 8080, n.client, 40000, "R", 5001, 0)
+            on[TCP].window = 0
+            on = changed(on, src=n.vip, sport=80)
+            c.send("backend", 1, from_backend(n.green, p), out(0, to_client(on)), out(1, to_backend(n.green, back)),
+                   drop={"reset_flow": 1}, events={"rst_sent": 2})
+        f = Conn(c, n, n.blue)
+        f.up("S", 50000, note="the client comes again: blue", events={"flows_new": 1})
+        f.entry("syn", "blue")
+
+    c = Case(f"recovered/{v}", [service(n)], "packets in the middle of flows that the table does not know")
+    c.cutover("green")
+    f = Conn(c, n, n.blue)
+    f.up("PA", 1001, 5001, b"lost", note="draining: the previous split decides", events={"flows_recovered": 1})
+    f.entry("recovered", "blue")
+    f.down("A", 5001, 1005)
+    f.entry("established", "blue")
+    g = Conn(c, n, n.green, sport=40001)
+    g.down("PA", 5001, 1001, b"reply", events={"flows_recovered": 1, "reply_untracked": 1},
+           note="a reply tells its backend")
+    g.entry("recovered", "green")
+    g.up("A", 1001, 5006)
+    g.entry("recovered", "green")
+    s = Conn(c, n, n.blue, sport=40002)
+    s.up("R", 1001, note="a RST makes no entry", events={"flows_recovered": 0, "flows_new": 0})
+    c.no_flow(n.client, 40002)
+
+    c = Case(f"replies_by_source/{v}", [service(n)], "what is a reply and what is the kernel's")
+    f = Conn(c, n, n.blue)
+    f.open()
+    other = from_backend(n.blue, tcp(n, n.blue, 8081, n.client, 40000, "A", 1, 1))
+    c.send("another port of the backend", 1, other, kernel(1, other))
+    opens = from_backend(n.blue, tcp(n, n.blue, 8080, n.client, 50000, "S", 1))
+    c.send("a connection that the backend opens itself", 1, opens, kernel(1, opens))
+    f.down("A", 5001, 1001)
+
+    c = Case(f"expired/{v}", [service(n)], "half-open entries are over after 10 s")
+    f = Conn(c, n, n.blue)
+    f.up("S")
+    c.cutover("green")
+    c.advance(11000)
+    f.up("S", backend=n.green, events={"flows_new": 1})
+    f.entry("syn", "green", n.green)

@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the end-to-end scenarios: every function test_* of every test_*.py beside this file.
+Usage: run.py [--keep] [--list] [WORD...]   (only scenarios whose name contains a WORD)
+One line a scenario: PASS, FAIL with the reason and the ends of the logs, or SKIP with the reason; then the sums.
+Exit: 0, or 1 when one failed."""
+import glob
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+
+import world
+from world import Failure, Skip, say
+
+LIMIT_S = 150
+
+
+def scenarios():
+    here = os.path.dirname(os.path.abspath(__file__))
+    for path in sorted(glob.glob(os.path.join(here, "test_*.py"))):
+        module = importlib.import_module(os.path.basename(path)[:-3])
+        for name, function in vars(module).items():
+            if name.startswith("test_") and callable(function) and function.__module__ == module.__name__:
+                yield f"{module.__name__[5:]}.{name[5:]}", function
+
+
+def too_long(*_):
+    raise Failure(f"not finished after {LIMIT_S} s")
+
+
+def run_one(name, function, keep):
+    """-> "passed", "failed" or "skipped" """
+    began = time.monotonic()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LIMIT_S)
+    logs = ""
+    note = ""
+    try:
+        with world.World(name.replace(".", "-"), keep) as here:
+            try:
+                note = function(here) or ""
+                outcome = "passed"
+            except Skip:
+                raise
+            except BaseException:
+                logs = here.tail()
+                raise
+    except Skip as reason:
+        outcome, note = "skipped", str(reason)
+    except Failure as reason:
+        outcome, note = "failed", str(reason)
+    except Exception:  # a scenario that breaks is a scenario that fails
+        outcome, note = "failed", traceback.format_exc()
+    finally:
+        signal.alarm(0)
+    word = {"passed": "PASS", "failed": "FAIL", "skipped": "SKIP"}[outcome]
+    say(f"{word} e2e {name} ({time.monotonic() - began:.1f} s){': ' if note else ''}{note}")
+    if outcome == "failed" and logs:
+        say("\n".join("     " + line for line in logs.splitlines()))
+    return outcome
+
+
+def main(arguments):
+    keep = "--keep" in arguments
+    words = [a for a in arguments if not a.startswith("--")]
+    chosen = [(n, f) for n, f in scenarios() if not words or any(w in n for w in words)]
+    if "--list" in arguments:
+        for name, function in chosen:
+            say(f"{name:32} {(function.__doc__ or '').strip().splitlines()[0] if function.__doc__ else ''}")
+        return 0
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for name, function in chosen:
+        counts[run_one(name, function, keep)] += 1
+    say(f"e2e: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return 1 if counts["failed"] or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
