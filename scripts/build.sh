@@ -17,3 +17,10 @@ build_in() {
 }
 
 build_release() { build_in release "--buildtype=release" "$@"; }
+
+# setup_in NAME MESON_OPTION...: only sets build/NAME up; `meson test` then builds what its tests need.
+setup_in() {
+  local dir=build/$1
+  shift
+  [ -f "$dir/build.ninja" ] || { mkdir -p build; CXX="${CXX:-ccache g++}" meson setup "$dir" "$@" >"$dir.log" 2>&1; }
+}

@@ -24,12 +24,14 @@ TEAL_INLINE int teal_parse_quote(const uint8_t *data, const uint8_t *end, const 
                                  struct teal_quote *q) {
   uint32_t l3 = (uint32_t)pkt->l4 + sizeof(struct teal_icmp);
   const uint8_t *p = data + l3;
+  /* Bytes of the message from there on: what pads the frame behind it is not quoted, nor under its checksum. */
+  uint32_t room = pkt->l3_len - (l3 - pkt->l3);
   uint32_t at;
   __builtin_memset(q, 0, sizeof(*q));
   q->l3 = (uint16_t)l3;
   if (pkt->family == 4) {
     const struct teal_ipv4 *ip = (const struct teal_ipv4 *)p;
-    if (p + sizeof(*ip) > end) return -1;
+    if (p + sizeof(*ip) > end || room < sizeof(*ip)) return -1;
     at = (uint32_t)(ip->version_ihl & 0x0f) * 4;
     if ((ip->version_ihl >> 4) != 4 || at < sizeof(*ip)) return -1;
     if (ip->frag & teal_swap16(TEAL_IPV4_OFFSET)) return 0;
@@ -38,7 +40,7 @@ TEAL_INLINE int teal_parse_quote(const uint8_t *data, const uint8_t *end, const 
     q->dst.v4 = ip->dst;
   } else {
     const struct teal_ipv6 *ip = (const struct teal_ipv6 *)p;
-    if (p + sizeof(*ip) > end) return -1;
+    if (p + sizeof(*ip) > end || room < sizeof(*ip)) return -1;
     if ((*p >> 4) != 6) return -1;
     at = sizeof(*ip);
     uint8_t next = ip->next;
@@ -55,12 +57,13 @@ TEAL_INLINE int teal_parse_quote(const uint8_t *data, const uint8_t *end, const 
   }
   if (q->proto != TEAL_PROTO_TCP && q->proto != TEAL_PROTO_UDP) return 0;
   const uint8_t *l4 = p + at;
-  if (l4 + 8 > end) return -1; /* RFC 792: at least 8 bytes of it */
+  if (l4 + 8 > end || at + 8 > room) return -1; /* RFC 792: at least 8 bytes of it */
   const struct teal_udp *ports = (const struct teal_udp *)l4;
   q->l4 = (uint16_t)(l3 + at);
   q->sport = ports->sport;
   q->dport = ports->dport;
-  q->whole_l4 = q->proto == TEAL_PROTO_UDP || l4 + sizeof(struct teal_tcp) <= end;
+  q->whole_l4 = q->proto == TEAL_PROTO_UDP ||
+                (l4 + sizeof(struct teal_tcp) <= end && at + sizeof(struct teal_tcp) <= room);
   return 1;
 }
 

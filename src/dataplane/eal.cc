@@ -5,7 +5,6 @@
 #include <rte_errno.h>
 #include <rte_log.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <regex>
@@ -58,7 +57,7 @@ std::vector<std::string> eal_arguments(const model::Config& config, const std::v
     args.push_back(std::to_string(config.engine.packet_memory_mib));
   }
   args.push_back("--no-telemetry");
-  args.push_back("--file-prefix=teald" + std::to_string(getpid()));
+  args.push_back("--file-prefix=teald");  // a name for an empty directory: nothing is shared with other processes
   args.push_back("--log-level=lib.eal:error");
   args.push_back("--log-level=pmd:error");
   bool pci = false;

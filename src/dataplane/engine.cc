@@ -9,6 +9,7 @@
 #include <rte_ring_elem.h>
 
 #include <chrono>
+#include <filesystem>
 #include <stdexcept>
 
 #include "eal.h"
@@ -53,6 +54,11 @@ void Engine::Impl::make_pools() {
                              std::to_string(config.engine.packet_memory_mib) + ", expected more");
 }
 
+static bool sends_chains(uint16_t ethdev) {
+  rte_eth_dev_info info{};
+  return rte_eth_dev_info_get(ethdev, &info) == 0 && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+}
+
 void Engine::Impl::make_workers() {
   const unsigned n = static_cast<unsigned>(cpus.size());
   for (const Port& p : ports) {
@@ -78,7 +84,7 @@ void Engine::Impl::make_workers() {
         workers[0]->add(Relay{ring, ethdev, 0});
       }
       for (unsigned w = 0; w < n; w++) {
-        const Exit exit{ethdev, w < queues ? static_cast<int>(w) : -1, ring};
+        const Exit exit{ethdev, w < queues ? static_cast<int>(w) : -1, ring, sends_chains(ethdev)};
         if (tap)
           workers[w]->sink().set_tap(p.number, exit);
         else
@@ -201,7 +207,10 @@ void Engine::stop() {
   i.stopped = true;
   i.workers.clear();
   for (auto& p : i.ports) close_port(p);
+  const std::filesystem::path directory = rte_eal_get_runtime_dir();
   rte_eal_cleanup();
+  std::error_code ignored;  // another teald of another namespace may use it
+  std::filesystem::remove(directory, ignored);
 }
 
 }  // namespace teal::dataplane

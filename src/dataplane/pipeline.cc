@@ -172,7 +172,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
     sink_.drop(item.m, TEAL_DROP_no_backend);
     return 0;
   }
-  const unsigned attempts = service.flags & TEAL_SERVICE_SHARED ? 8 : 1;
+  const unsigned attempts = service.flags & TEAL_SERVICE_SHARED ? 64 : 1;
   for (uint32_t i = 0; i < attempts; i++) {
     const uint16_t backend =
         view_->maglev[table][teal_maglev_slot(secret_, item.key.key, i, model::maglev_slots)];

@@ -64,6 +64,21 @@ uint16_t Registry::new_service(const model::ServiceConfig& config, std::vector<s
                            " are in use, retired ones with flows included");
 }
 
+// A service that changes its group (which is its name when none is given) takes the group's split; a group that did not
+// exist begins with the split that the service had, so that no new flow is decided differently for the change.
+void Registry::apply_group(uint16_t service, const model::ServiceConfig& config, std::vector<std::string>& changes) {
+  auto& record = storage_.services()[service];
+  const std::string want = config.group.empty() ? config.name : config.group;
+  if (same_name(storage_.groups()[record.group].name, want)) return;
+  const std::string was = group_name(record.group);
+  bool known = false;
+  for (uint16_t i = 1; i < TEAL_GROUPS && !known; i++) known = same_name(storage_.groups()[i].name, want);
+  const uint16_t group = group_number(want, config.active);
+  if (!known) split(group) = split(record.group);
+  record.group = group;
+  changes.push_back("service " + config.name + ": group " + was + " -> " + want);
+}
+
 std::vector<std::string> Registry::apply(const std::vector<model::ServiceConfig>& services) {
   std::vector<std::string> changes;
   std::set<uint16_t> configured;
@@ -90,6 +105,7 @@ std::vector<std::string> Registry::apply(const std::vector<model::ServiceConfig>
       gone_service_[number] = 0;
       changes.push_back("service " + config.name + " configured again");
     }
+    if (!fresh) apply_group(number, config, changes);
     configured.insert(number);
     apply_backends(number, config, fresh, changes);
   }

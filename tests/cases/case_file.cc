@@ -22,8 +22,12 @@ model::Mac mac_of(const std::string& text) {
   return mac;
 }
 
-model::Address address_of(const std::string& text) { return need(model::Address::parse(text), text); }
-model::Prefix prefix_of(const std::string& text) { return need(model::Prefix::parse(text), text); }
+model::Address address_of(const std::string& text) {
+  return need(model::Address::parse(text), text);
+}
+model::Prefix prefix_of(const std::string& text) {
+  return need(model::Prefix::parse(text), text);
+}
 
 }  // namespace
 
@@ -43,7 +47,8 @@ std::vector<Case> read_cases(const std::string& directory) {
       if (json.contains("case")) {
         out.push_back({json["case"], file.filename().string(), at, json, {}});
       } else {
-        if (out.empty() || out.back().file != file.filename().string()) throw std::runtime_error(where + "a step before any case");
+        if (out.empty() || out.back().file != file.filename().string())
+          throw std::runtime_error(where + "a step before any case");
         out.back().steps.push_back(std::move(json));
       }
     }
@@ -82,7 +87,8 @@ World world_of(const nlohmann::json& head) {
 
 Bytes bytes_of(const std::string& hex) {
   Bytes out;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) out.push_back(static_cast<uint8_t>(std::stoul(hex.substr(i, 2), nullptr, 16)));
+  for (size_t i = 0; i + 1 < hex.size(); i += 2)
+    out.push_back(static_cast<uint8_t>(std::stoul(hex.substr(i, 2), nullptr, 16)));
   return out;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file of cases: one JSON object a line, made by tests/cases/*.py (see README.md for the form). A line with "case" begins a
-// case, each line after it is a step.
+// A file of cases: one JSON object a line, made by tests/cases/*.py (see README.md for the form). A line with "case"
+// begins a case, each line after it is a step.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -14,7 +14,7 @@ namespace teal::tests {
 struct Case {
   std::string name;  // "nat_tcp_life/v4"
   std::string file;
-  int line = 0;      // where it begins
+  int line = 0;  // where it begins
   nlohmann::json head;
   std::vector<nlohmann::json> steps;
 };

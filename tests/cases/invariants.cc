@@ -8,7 +8,9 @@ namespace {
 
 using View = std::span<const uint8_t>;
 
-unsigned word(View b, size_t at) { return static_cast<unsigned>(b[at] << 8 | b[at + 1]); }
+unsigned word(View b, size_t at) {
+  return static_cast<unsigned>(b[at] << 8 | b[at + 1]);
+}
 
 // RFC 1071, the plain way: big-endian words, carries added at once.
 unsigned sum(View b, unsigned start = 0) {
@@ -45,7 +47,8 @@ std::string check_ip(View ip, bool quoted) {
   const bool v6 = ip[0] >> 4 == 6;
   const size_t head = v6 ? 40 : static_cast<size_t>(ip[0] & 15) * 4;
   if (ip.size() < head) return "";
-  if (!v6 && sum(ip.first(head)) != 0xffff) return quoted ? "quoted IPv4 header checksum is wrong" : "IPv4 header checksum is wrong";
+  if (!v6 && sum(ip.first(head)) != 0xffff)
+    return quoted ? "quoted IPv4 header checksum is wrong" : "IPv4 header checksum is wrong";
   const size_t total = v6 ? 40 + word(ip, 4) : word(ip, 2);
   if (total > ip.size()) return quoted ? "" : "IP length reaches past the frame";
   if (!v6 && (word(ip, 6) & 0x3fff) != 0) return "";

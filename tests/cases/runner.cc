@@ -21,7 +21,9 @@ std::vector<Case>& all_cases() {
   return cases;
 }
 
-std::string place_of(const Output& o) { return (o.kernel ? "kernel " : "port ") + std::to_string(o.port); }
+std::string place_of(const Output& o) {
+  return (o.kernel ? "kernel " : "port ") + std::to_string(o.port);
+}
 
 class Runner {
  public:
@@ -80,7 +82,8 @@ class Runner {
       return;
     }
     ASSERT_TRUE(got) << "no entry of " << want;
-    for (const auto& [key, is] : {std::pair<std::string, std::string>{"state", got->state}, {"pool", got->pool}, {"backend", got->backend}})
+    for (const auto& [key, is] :
+         {std::pair<std::string, std::string>{"state", got->state}, {"pool", got->pool}, {"backend", got->backend}})
       if (want.contains(key)) {
         EXPECT_EQ(is, want[key].get<std::string>()) << key << " of the entry";
       }
@@ -108,14 +111,16 @@ class Runner {
     }
     for (const json* list : {&events, &at_least})
       for (const auto& [name, unused] : list->items()) EXPECT_TRUE(before.contains(name)) << "no such event: " << name;
-    for (const auto& [name, unused] : drops.items()) EXPECT_TRUE(before.contains("drop." + name)) << "no such drop: " << name;
+    for (const auto& [name, unused] : drops.items())
+      EXPECT_TRUE(before.contains("drop." + name)) << "no such drop: " << name;
   }
 
   void compare(const json& step, const std::vector<Output>& got, bool sound) {
     const json want = step.value("expect", json::array());
     for (size_t i = 0; i < std::max(got.size(), want.size()); i++) {
       if (i >= got.size()) {
-        ADD_FAILURE() << "missing: " << want[i].at("to") << " " << want[i].value("hex", want[i].value("any", json()).dump());
+        ADD_FAILURE() << "missing: " << want[i].at("to") << " "
+                      << want[i].value("hex", want[i].value("any", json()).dump());
         continue;
       }
       if (i >= want.size()) {
@@ -163,8 +168,9 @@ class Runner {
   void bytes(const json& want, const Bytes& a, const Bytes& b) {
     const size_t at = differing(want, a, b);
     if (at != npos)
-      ADD_FAILURE() << "differs at byte " << at << " (lengths " << b.size() << ", expected " << a.size() << ")\n     got "
-                    << hex_of(b) << "\nexpected " << hex_of(a) << "\n         " << std::string(at * 2, ' ') << "^^";
+      ADD_FAILURE() << "differs at byte " << at << " (lengths " << b.size() << ", expected " << a.size()
+                    << ")\n     got " << hex_of(b) << "\nexpected " << hex_of(a) << "\n         "
+                    << std::string(at * 2, ' ') << "^^";
     // Fields that no golden can know (identifications) may still have to be alike, or to differ, among frames.
     if (want.contains("mask") && b.size() == a.size())
       for (const auto& m : want["mask"]) {

@@ -32,8 +32,10 @@ class DpdkEngine final : public Engine {
   explicit DpdkEngine(uint64_t flows)
       : file_(std::filesystem::temp_directory_path() / ("teal-cases-" + std::to_string(getpid()))),
         storage_({file_.string(), false, flows}),
-        table_(storage_.buckets(), storage_.head().buckets, storage_.locks(), static_cast<uint32_t>(storage_.head().instance)),
-        registry_(storage_), sink_(counters_) {
+        table_(storage_.buckets(), storage_.head().buckets, storage_.locks(),
+               static_cast<uint32_t>(storage_.head().instance)),
+        registry_(storage_),
+        sink_(counters_) {
     std::filesystem::remove(file_);  // the mapping lives on; nothing is left behind
   }
 
@@ -42,7 +44,8 @@ class DpdkEngine final : public Engine {
     if (!read.ok()) throw std::runtime_error(read.errors.front().str());
     config_ = std::move(read.config);
     world_ = world;
-    if (world_.ports.size() > ring_ports) throw std::runtime_error("a case has at most " + std::to_string(ring_ports) + " ports");
+    if (world_.ports.size() > ring_ports)
+      throw std::runtime_error("a case has at most " + std::to_string(ring_ports) + " ports");
     registry_.apply(config_.services);
     publish_view();
     if (!pipeline_) make_pipeline();
@@ -122,14 +125,17 @@ class DpdkEngine final : public Engine {
   uint64_t close_and_count_leaks() override {
     pipeline_.reset();
     const RingWorld& w = ring_world();
-    return rte_mempool_in_use_count(w.packets) + rte_mempool_in_use_count(w.direct) + rte_mempool_in_use_count(w.indirect);
+    return rte_mempool_in_use_count(w.packets) + rte_mempool_in_use_count(w.direct) +
+           rte_mempool_in_use_count(w.indirect);
   }
 
  private:
   [[nodiscard]] uint32_t ticks() const {
     return static_cast<uint32_t>((start_s * 1000 + ms_) * TEAL_TICKS_PER_S / 1000);
   }
-  [[nodiscard]] uint64_t tsc() const { return (start_s * 1000 + ms_) * (rte_get_tsc_hz() / 1000); }
+  [[nodiscard]] uint64_t tsc() const {
+    return (start_s * 1000 + ms_) * (rte_get_tsc_hz() / 1000);
+  }
 
   [[nodiscard]] uint16_t number_of(const std::string& service) const {
     const uint16_t number = registry_.service_number(service);
@@ -172,7 +178,9 @@ class DpdkEngine final : public Engine {
     for (uint16_t number : registry_.backends()) {
       const teal_backend_record& record = registry_.backend(number);
       const bool takes_new = record.state == 0 && !record.removed;
-      in.backends.push_back({number, record.service, record.pool,
+      in.backends.push_back({number,
+                             record.service,
+                             record.pool,
                              {model::Address::from_raw(record.family, record.addr), teal_swap16(record.port)},
                              takes_new ? record.weight : 0});
     }
@@ -220,6 +228,8 @@ class DpdkEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> make_dpdk_engine(uint64_t flows) { return std::make_unique<DpdkEngine>(flows); }
+std::unique_ptr<Engine> make_dpdk_engine(uint64_t flows) {
+  return std::make_unique<DpdkEngine>(flows);
+}
 
 }  // namespace teal::tests

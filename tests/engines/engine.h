@@ -37,9 +37,9 @@ struct Output {
 };
 
 struct FlowEntry {
-  std::string backend;  // its name
-  std::string pool;     // "blue", "green"
-  std::string state;    // of TEAL_FLOW_STATES
+  std::string backend;      // its name
+  std::string pool;         // "blue", "green"
+  std::string state;        // of TEAL_FLOW_STATES
   uint64_t generation = 0;  // low 5 bits
 };
 
@@ -50,7 +50,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   virtual ~Engine() = default;
 
-  // Reads services and engine settings of the YAML text. A second time: a reload. Throws with the first error of a bad text.
+  // Reads services and engine settings of the YAML text. A second time: a reload. Throws with the first error of a bad
+  // text.
   virtual void publish(const std::string& config, const World& world) = 0;
 
   // As the control socket does it: one store, previous first. `reset`: also marks the flows of the pool that is left.

@@ -17,7 +17,9 @@
 namespace teal::tests {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+[[noreturn]] void fail(const std::string& what) {
+  throw std::runtime_error(what);
+}
 
 rte_ring* ring(const std::string& name) {
   rte_ring* r = rte_ring_create(name.c_str(), 512, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
@@ -33,7 +35,8 @@ RingDevice device(const std::string& name, rte_mempool* pool) {
   if (made < 0) fail("cannot make " + name);
   d.ethdev = static_cast<uint16_t>(made);
   rte_eth_conf conf{};
-  if (rte_eth_dev_configure(d.ethdev, 1, 1, &conf) != 0 || rte_eth_rx_queue_setup(d.ethdev, 0, 256, 0, nullptr, pool) != 0 ||
+  if (rte_eth_dev_configure(d.ethdev, 1, 1, &conf) != 0 ||
+      rte_eth_rx_queue_setup(d.ethdev, 0, 256, 0, nullptr, pool) != 0 ||
       rte_eth_tx_queue_setup(d.ethdev, 0, 256, 0, nullptr) != 0 || rte_eth_dev_start(d.ethdev) != 0)
     fail("cannot start " + name);
   return d;
@@ -42,8 +45,8 @@ RingDevice device(const std::string& name, rte_mempool* pool) {
 }  // namespace
 
 void start_dpdk() {
-  std::vector<std::string> args{"teal-cases", "--no-huge", "--no-shconf", "--no-pci", "-m", "128",
-                                "--no-telemetry", "-l", "0", "--log-level=*:error"};
+  std::vector<std::string> args{"teal-cases", "--no-huge",      "--no-shconf", "--no-pci", "-m",
+                                "128",        "--no-telemetry", "-l",          "0",        "--log-level=*:error"};
   std::vector<char*> argv;
   for (auto& a : args) argv.push_back(a.data());
   argv.push_back(nullptr);

@@ -18,7 +18,8 @@
 #define K 1
 #define J 2
 #define E 3
-#define KEYS 4
+#define D 4
+#define KEYS 5
 
 #define HALF 0        /* half-open: gives way */
 #define EST 1         /* established */
@@ -35,17 +36,24 @@
 #define BUCKETS 2
 #define FIRST(k) 0
 #define SECOND(k) 1
-#else                 /* K: 0 or 1, J: 0 or 2, E: 2 or 1 */
+#else                 /* K: 0 or 1, J: 0 or 2, E and D: 2 or 1 */
 #define BUCKETS 3
-#define FIRST(k) ((k) == E -> 2 : 0)
-#define SECOND(k) ((k) == J -> 2 : 1)
+#define FIRST(k) (2 * ((k) >= E))
+#define SECOND(k) (1 + ((k) == J))
 #endif
 #define N (BUCKETS * S)
 #ifdef SHARED_LOCK    /* K and J meet in one stripe */
-#define LOCK(k) ((k) == J -> K : (k))
+#define LOCK(k) ((k) - ((k) == J))
 #else
 #define LOCK(k) (k)
 #endif
+
+#if VARIANT == CRASH   /* (elsewhere it would only keep Spin from reducing) */
+#define MAY_CRASH unless { crashed }
+#else
+#define MAY_CRASH
+#endif
+#define NONE 99        /* no slot */
 
 byte key[N];
 byte val[N];
@@ -98,7 +106,6 @@ inline tell(kk_te, ans_te, seen_te) {
 }
 
 /* teal_bucket_claim. to: the slot, NONE when there is none free. entered: 1 for a new flow, 0 for a copy. */
-#define NONE 99
 inline claim(bucket_cl, kk_cl, new_cl, to_cl, entered_cl) {
   i = 0; to_cl = NONE;
   do
@@ -172,7 +179,8 @@ inline make_room(bucket_mr, held_mr, room_mr) {
 #if BROKEN == FREE_FIRST
               val[from] = 0; key[from] = 0;
 #endif
-              claim((FIRST(mk) == bucket_mr -> SECOND(mk) : FIRST(mk)), mk, mv, to, false);
+              other = (FIRST(mk) == bucket_mr -> SECOND(mk) : FIRST(mk));
+              claim(other, mk, mv, to, false);
               if
               :: to != NONE ->
 #if BROKEN != FREE_FIRST
@@ -188,7 +196,7 @@ inline make_room(bucket_mr, held_mr, room_mr) {
                  room_mr = true
               :: else
               fi;
-              to = 0
+              to = 0; other = 0
            :: else
            fi;
            unlock(mk, held_mr);
@@ -239,7 +247,7 @@ inline evict(kk_ev, held_ev, room_ev) {
 
 /* A packet that may begin a flow: find, judge, Table::insert. */
 proctype Packet(byte kk; byte backend) {
-  byte i, j, v, t, ans, at, seen, old, mk, mv, newer, from, to, tries;
+  byte i, j, v, t, ans, at, seen, old, fresh, home, other, mk, mv, newer, from, to, tries;
   bool got, room;
   {
     seen = epoch[kk];
@@ -271,14 +279,16 @@ proctype Packet(byte kk; byte backend) {
        tries = 3;
        do
        :: tries > 0 && ans == 0 ->
-          claim(FIRST(kk), kk, VAL(kk, backend, HALF), at, true);
-          if :: at == NONE -> claim(SECOND(kk), kk, VAL(kk, backend, HALF), at, true) :: else fi;
+          fresh = VAL(kk, backend, HALF); home = FIRST(kk);
+          claim(home, kk, fresh, at, true);
+          if :: at == NONE -> home = SECOND(kk); claim(home, kk, fresh, at, true) :: else fi;
           if
-          :: at != NONE -> ans = VAL(kk, backend, HALF)
+          :: at != NONE -> ans = fresh
           :: else ->
              room = false;
-             make_room(FIRST(kk), kk, room);
-             if :: !room -> make_room(SECOND(kk), kk, room) :: else fi;
+             home = FIRST(kk);
+             make_room(home, kk, room);
+             if :: !room -> home = SECOND(kk); make_room(home, kk, room) :: else fi;
              if :: !room -> evict(kk, kk, room) :: else fi;
              if :: !room -> tries = 0 :: else -> tries-- fi;
              room = false
@@ -289,14 +299,27 @@ proctype Packet(byte kk; byte backend) {
     /* Under the lock nothing can end this flow, nor move its answer. */
     if :: ans != 0 -> tell(kk, ans, seen) :: else fi;
     unlock(kk, 0)
-  } unless { crashed };
+  } MAY_CRASH;
 out:
+  running--
+}
+
+/* The same where a slot of the first bucket is free or the packet does without: short enough for long histories. */
+proctype Enter(byte kk; byte backend) {
+  byte i, v, t, ans, at, fresh, home;
+  lock_wait(kk);
+  find(kk, ans, at);
+  if
+  :: ans == 0 -> fresh = VAL(kk, backend, HALF); home = FIRST(kk); claim(home, kk, fresh, at, true)
+  :: else
+  fi;
+  unlock(kk, 0);
   running--
 }
 
 proctype Reader(byte kk) {
   byte i, v, ans, at, seen;
-  { seen = epoch[kk]; find(kk, ans, at); if :: ans != 0 -> tell(kk, ans, seen) :: else fi } unless { crashed };
+  { seen = epoch[kk]; find(kk, ans, at); if :: ans != 0 -> tell(kk, ans, seen) :: else fi } MAY_CRASH;
   running--
 }
 
@@ -316,11 +339,11 @@ proctype Touch(byte kk; byte state) {
 #endif
     :: else
     fi
-  } unless { crashed };
+  } MAY_CRASH;
   running--
 }
 
-/* Sweeper::step at the slots of the key: Table::remove of what it judged to be too old. */
+/* Sweeper::step, up to the first Table::remove of an entry of kk, which it judges to be too old. */
 proctype Sweep(byte kk) {
   byte v, at;
   bool got;
@@ -339,7 +362,7 @@ proctype Sweep(byte kk) {
                 :: key[at] == kk ->
                    got = false;
                    atomic { if :: val[at] == v -> val[at] = 0; ended(kk); got = true :: else fi };
-                   if :: got -> key[at] = 0 :: else fi
+                   if :: got -> key[at] = 0; at = N - 1 :: else fi
                 :: else
                 fi;
                 unlock(kk, 0); got = false
@@ -353,7 +376,7 @@ proctype Sweep(byte kk) {
        at++
     :: else -> break
     od
-  } unless { crashed };
+  } MAY_CRASH;
   running--
 }
 
@@ -402,17 +425,16 @@ init {
   atomic {
 #if VARIANT == CLAIM           /* first packets of one flow, decided differently, race while others come and go */
     put(0, E, 1, HALF);
-    running = 5;
-    run Packet(K, 1); run Packet(K, 2); run Packet(J, 1); run Sweep(E); run Sweep(K)
+    running = 4;
+    run Packet(K, 1); run Packet(K, 2); run Sweep(E); run Sweep(K)
 #elif VARIANT == DISPLACE      /* J needs the place of K, or of E; K is read, touched and re-entered meanwhile */
     put(0, K, 1, EST); put(2 * S, E, 1, EST);
     running = 4;
     run Packet(J, 1); run Packet(K, 2); run Touch(K, OVER); run Reader(K)
 #elif VARIANT == RIVALS        /* two that displace, and the place they want is wanted by a third */
-    put(0, K, 1, EST);
+    put(0, K, 1, EST); put(2 * S, D, 1, EST);
     running = 3;
     run Packet(J, 1); run Packet(E, 1); run Packet(K, 2)
-    ; put(2 * S, E, 2, EST)
 #elif VARIANT == REPLACE       /* a flow that is over is begun again, while it is displaced, swept and touched */
     put(0, K, 1, OVER); put(2 * S, E, 1, EST);
     running = 4;
@@ -421,10 +443,11 @@ init {
     put(0, K, 1, HALF); put(S, E, 1, EST);
     running = 4;
     run Packet(J, 1); run Touch(K, EST); run Packet(K, 2); run Reader(K)
-#elif VARIANT == RECYCLE       /* a slot goes from K to J and back to K under one reader and one touch */
+#elif VARIANT == RECYCLE       /* a slot goes from K to J and back to K under one reader, or one touch */
     put(0, K, 1, EST); put(S, E, 1, EST);
-    running = 6;
-    run Reader(K); run Touch(K, OVER); run Sweep(K); run Packet(J, 2); run Sweep(J); run Packet(K, 3)
+    running = 5;
+    if :: run Reader(K) :: run Touch(K, OVER) fi;
+    run Sweep(K); run Enter(J, 2); run Sweep(J); run Enter(K, 3)
 #elif VARIANT == CRASH         /* all of teald dies between any two steps; the next one takes over */
     put(0, K, 1, OVER); put(2 * S, E, 1, EST);
     running = 3;

@@ -168,6 +168,13 @@ TEST_F(ConnectionTest, TooMuchIsRefusedAndClosed) {
   EXPECT_EQ(send("POST", "/v1/reload", std::string(1048576, ' ')).status, 200);
 }
 
+TEST_F(ConnectionTest, ARefusalDoesNotBreakTheClientsWriting) {
+  RawClient client(config.socket);
+  client.write("POST /v1/reload HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n");
+  EXPECT_EQ(client.read().status, 413);
+  EXPECT_TRUE(client.write(std::string(1048577, ' ')));
+}
+
 TEST_F(ConnectionTest, WhatIsNoHttpIsRefused) {
   for (const char* text :
        {"\r\n\r\n\r\n", "hello\r\n\r\n", "GET /v1/status HTTP/9.9\r\n\r\n",

@@ -58,12 +58,14 @@ class RawClient {
 
   [[nodiscard]] bool connected() const { return connected_; }
 
-  void write(const std::string& text) {
+  // False when the other end did not take all of it.
+  bool write(const std::string& text) {
     for (size_t done = 0; done < text.size();) {
       const ssize_t n = send(fd_, text.data() + done, text.size() - done, MSG_NOSIGNAL);
-      if (n <= 0) return;
+      if (n <= 0) return false;
       done += static_cast<size_t>(n);
     }
+    return true;
   }
 
   // True when the other end has closed within that time, with nothing left to read.

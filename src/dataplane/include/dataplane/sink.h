@@ -23,6 +23,7 @@ struct Exit {
   uint16_t ethdev = none;
   int queue = 0;
   rte_ring* ring = nullptr;
+  bool chains = true;  // the device sends packets of several buffers
 };
 
 class Sink {
@@ -49,6 +50,8 @@ class Sink {
     std::array<rte_mbuf*, depth> packets;
   };
   void push(Lane& lane, rte_mbuf* m, enum teal_drop full) {
+    // net_af_xdp would send the first buffer and whatever lies behind it.
+    if (m->nb_segs > 1 && !lane.exit.chains && rte_pktmbuf_linearize(m) != 0) return drop(m, TEAL_DROP_no_room);
     lane.packets[lane.count++] = m;
     if (lane.count == depth) flush(lane, full);
   }

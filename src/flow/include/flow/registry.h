@@ -39,6 +39,7 @@ class Registry {
  private:
   uint16_t group_number(const std::string& name, model::Pool active);
   uint16_t new_service(const model::ServiceConfig& config, std::vector<std::string>& changes);
+  void apply_group(uint16_t service, const model::ServiceConfig& config, std::vector<std::string>& changes);
   void apply_backends(uint16_t service, const model::ServiceConfig& config, bool fresh, std::vector<std::string>& changes);
 
   Storage& storage_;
