@@ -38,8 +38,12 @@ void Pipeline::icmp_error(Item& item) {
     if (backend.hop.state != TEAL_HOP_READY) return sink_.drop(item.m, TEAL_DROP_no_neighbour);
     if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data, &item.pkt))
       return sink_.drop(item.m, TEAL_DROP_ttl_expired);
-    if (service.forward == TEAL_FORWARD_nat)
+    if (service.forward == TEAL_FORWARD_nat) {
       teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_SRC, &backend.addr, backend.port, TEAL_SIDE_DST, &backend.addr);
+      // The backend knows a hairpin client by another address.
+      if (teal_addr seen; view_->hairpin_any && hairpin_of(family, q.dst, &seen))
+        teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_DST, &seen, q.dport, TEAL_SIDE_SRC, &seen);
+    }
     counters_.event[TEAL_EV_icmp_errors]++;
     return emit(item, backend.hop, service.forward == TEAL_FORWARD_ipip ? &backend : nullptr);
   }
@@ -48,16 +52,19 @@ void Pipeline::icmp_error(Item& item) {
   const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
   if (e == 0 || !teal_addr_equal(&view_->endpoints[e].addr, &q.dst)) return kernel(item.m, item.in_port, item.pkt);
   const teal_endpoint& endpoint = view_->endpoints[e];
+  teal_addr client = q.src;
+  const bool hairpin = view_->hairpin_any && hairpin_client(family, q.src, &client);
   for (uint32_t i = 0; i < endpoint.count; i++) {
     const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
     uint64_t val = 0;
-    if (table_.find(key_of(q.src, q.sport, ref.service), &val) == nullptr || teal_val_backend(val) != ref.backend) continue;
+    if (table_.find(key_of(client, q.sport, ref.service), &val) == nullptr || teal_val_backend(val) != ref.backend) continue;
     const teal_service& service = view_->services[ref.service];
-    const teal_hop& hop = client_hop(family, q.src);
+    const teal_hop& hop = client_hop(family, client);
     if (hop.state != TEAL_HOP_READY)
       return sink_.drop(item.m, hop.state == TEAL_HOP_NO_ROUTE ? TEAL_DROP_no_route : TEAL_DROP_no_neighbour);
     if (!teal_hop_down(data, &item.pkt)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
     teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_DST, &service.vip, service.port, TEAL_SIDE_SRC, &service.vip);
+    if (hairpin) teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_SRC, &client, q.sport, TEAL_SIDE_DST, &client);
     counters_.event[TEAL_EV_icmp_errors]++;
     return emit(item, hop, nullptr);
   }
