@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the flow table costs: hits in bursts of 32 with prefetch, as a worker does them, and inserts; by number of flows.
-// The table is in ordinary memory with transparent huge pages.
+// What the flow table costs: hits in bursts of 32 with prefetch, as a worker does them, and inserts; by number of
+// flows. The table is in ordinary memory with transparent huge pages.
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 
@@ -17,10 +17,12 @@ using teal::flow::InsertCounts;
 using teal::flow::Storage;
 using teal::flow::Table;
 
-constexpr teal_secret secret{{0x0123456789abcdefull, 0xfedcba9876543210ull}, {0x9e3779b97f4a7c15ull, 0xc2b2ae3d27d4eb4full}};
+constexpr teal_secret secret{{0x0123456789abcdefull, 0xfedcba9876543210ull},
+                             {0x9e3779b97f4a7c15ull, 0xc2b2ae3d27d4eb4full}};
 
 struct World {
-  explicit World(uint64_t flows) : count(Storage::bucket_count(flows)), bytes(static_cast<size_t>(count) * sizeof(teal_bucket)) {
+  explicit World(uint64_t flows)
+      : count(Storage::bucket_count(flows)), bytes(static_cast<size_t>(count) * sizeof(teal_bucket)) {
     bytes = (bytes + (2 << 20) - 1) & ~((size_t{2} << 20) - 1);
     memory = mmap(nullptr, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     auto at = (reinterpret_cast<uintptr_t>(memory) + (2 << 20) - 1) & ~((uintptr_t{2} << 20) - 1);
@@ -39,7 +41,9 @@ struct World {
   std::unique_ptr<Table> table;
 };
 
-teal_flow_key key_of(uint32_t i) { return teal_flow_key4(&secret, i * 2654435761u, static_cast<uint16_t>(i >> 8), 1); }
+teal_flow_key key_of(uint32_t i) {
+  return teal_flow_key4(&secret, i * 2654435761u, static_cast<uint16_t>(i >> 8), 1);
+}
 
 uint64_t insert(Table& table, uint32_t i, InsertCounts& counts, uint64_t* unplaced) {
   const teal_flow_key k = key_of(i);

@@ -13,6 +13,10 @@ build_in() {
     # shellcheck disable=SC2086  # options are several words
     CXX="${CXX:-ccache g++}" meson setup "$dir" $options >"$log" 2>&1 || { tail -30 "$log" >&2; echo "meson setup $dir failed" >&2; return 1; }
   fi
+  # Which test directories exist is asked at set-up only.
+  if [ -n "$(find . -path ./build -prune -o -name meson.build -newer "$dir/build.ninja" -print -quit)" ]; then
+    meson setup --reconfigure "$dir" >"$log" 2>&1 || { tail -30 "$log" >&2; return 1; }
+  fi
   ninja -C "$dir" "$@" >"$log" 2>&1 || { grep -E 'error|FAILED|warning' -A5 "$log" | head -60 >&2; echo "building $dir failed; $log has it all" >&2; return 1; }
 }
 
@@ -22,5 +26,7 @@ build_release() { build_in release "--buildtype=release" "$@"; }
 setup_in() {
   local dir=build/$1
   shift
-  [ -f "$dir/build.ninja" ] || { mkdir -p build; CXX="${CXX:-ccache g++}" meson setup "$dir" "$@" >"$dir.log" 2>&1; }
+  mkdir -p build
+  if [ -f "$dir/build.ninja" ]; then set -- --reconfigure; fi
+  CXX="${CXX:-ccache g++}" meson setup "$dir" "$@" >"$dir.log" 2>&1
 }

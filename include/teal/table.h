@@ -8,7 +8,7 @@
  *   Last-seen and TCP state change by compare-and-swap of val, without the lock.
  *   A lock word holds its owner's instance (never 0); a starting teald clears those of the dead.
  *
- * tests/model/claim.pml is this protocol, with expiry, displacement and crashes.
+ * tests/model/table.pml is this protocol, with expiry, displacement and crashes.
  */
 #ifndef TEAL_TABLE_H
 #define TEAL_TABLE_H

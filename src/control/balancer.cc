@@ -15,8 +15,14 @@ namespace teal::control {
 
 Balancer::Balancer(const model::Config& config, std::string file, flow::Storage& storage, flow::Table& table,
                    dataplane::Engine& engine)
-    : config_(config), file_(std::move(file)), storage_(storage), table_(table), engine_(engine), registry_(storage),
-      sweeper_(table, storage.head().secret), busy_(config.engine.workers) {
+    : config_(config),
+      file_(std::move(file)),
+      storage_(storage),
+      table_(table),
+      engine_(engine),
+      registry_(storage),
+      sweeper_(table, storage.head().secret),
+      busy_(config.engine.workers) {
   for (const std::string& change : registry_.apply(config_.services)) spdlog::info("{}", change);
 }
 
@@ -49,7 +55,9 @@ model::SnapshotInput Balancer::input() const {
   for (uint16_t number : registry_.backends()) {
     const teal_backend_record& record = registry_.backend(number);
     const bool takes_new = record.state == 0 && !record.removed;
-    in.backends.push_back({number, record.service, record.pool,
+    in.backends.push_back({number,
+                           record.service,
+                           record.pool,
                            {model::Address::from_raw(record.family, record.addr), teal_swap16(record.port)},
                            takes_new ? record.weight : 0});
   }

@@ -19,10 +19,14 @@ const char* flow_state_name(uint8_t state) {
   return state < TEAL_FLOW_STATE_COUNT ? names[state] : "?";
 }
 
-const char* pool_name(int pool) { return model::to_string(static_cast<model::Pool>(pool)); }
+const char* pool_name(int pool) {
+  return model::to_string(static_cast<model::Pool>(pool));
+}
 
 // Flows that are still alive: neither closed nor waiting for the end of a handshake that ended.
-bool half_open(int state) { return state == TEAL_FLOW_syn || state == TEAL_FLOW_syn_ack || state == TEAL_FLOW_udp_new; }
+bool half_open(int state) {
+  return state == TEAL_FLOW_syn || state == TEAL_FLOW_syn_ack || state == TEAL_FLOW_udp_new;
+}
 
 }  // namespace
 
@@ -42,12 +46,12 @@ Status Balancer::status() {
   s.table.bytes_per_flow = static_cast<double>(sizeof(teal_bucket)) / TEAL_BUCKET_SLOTS;
   s.table.memory = model::to_string(config_.engine.memory);
   s.table.file = config_.engine.table_file;
-  s.table.census_age_ms = static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - census_at_).count());
+  s.table.census_age_ms =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - census_at_).count());
   s.table.sweep_us = sweeper_.census().duration_us;
   for (const auto& p : engine_.ports())
-    s.ports.push_back({p.name, p.device, model::mac_str(p.mac), p.driver, p.link_up, p.rx_queues, p.tx_queues, p.rx_packets,
-                       p.rx_bytes, p.tx_packets, p.tx_bytes, p.rx_missed});
+    s.ports.push_back({p.name, p.device, model::mac_str(p.mac), p.driver, p.link_up, p.rx_queues, p.tx_queues,
+                       p.rx_packets, p.rx_bytes, p.tx_packets, p.tx_bytes, p.rx_missed});
   for (const auto& w : engine_.workers())
     s.workers.push_back({w.id, w.cpu, w.rx_packets, w.id < busy_.size() ? busy_[w.id].second : 0});
   return s;
@@ -117,7 +121,8 @@ std::vector<ServiceStatus> Balancer::services() {
 
 Result<ServiceStatus> Balancer::service(const std::string& name) {
   const Result<uint16_t> found = find(name);
-  if (const auto* problem = std::get_if<Problem>(&found); problem != nullptr && problem->code != "service_retired") return *problem;
+  if (const auto* problem = std::get_if<Problem>(&found); problem != nullptr && problem->code != "service_retired")
+    return *problem;
   for (uint16_t number : registry_.services())
     if (registry_.service(number).name == name) return describe(number, engine_.totals());
   return std::get<Problem>(found);
@@ -160,7 +165,8 @@ Result<std::vector<FlowStatus>> Balancer::flows(const FlowQuery& query) {
     if (record.family == 4) {
       teal_addr client{};
       client.v4 = static_cast<uint32_t>(key >> 32);
-      f.client = model::Endpoint{model::Address::from_raw(4, client), teal_swap16(static_cast<uint16_t>(key >> 16))}.str();
+      f.client =
+          model::Endpoint{model::Address::from_raw(4, client), teal_swap16(static_cast<uint16_t>(key >> 16))}.str();
     } else {
       f.client = fmt::format("#{:012x}", key >> 16);
     }
@@ -181,13 +187,14 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
   const model::View& view = engine_.snapshot()->view();
   const teal_service& service = view.services[number];
   if (client.address.family != service.family)
-    return make_problem(ProblemCode::wrong_parameter, fmt::format("client {} is IPv{}, expected an IPv{} address like the service's VIP",
-                                                                  client.str(), client.address.family, service.family));
+    return make_problem(ProblemCode::wrong_parameter,
+                        fmt::format("client {} is IPv{}, expected an IPv{} address like the service's VIP",
+                                    client.str(), client.address.family, service.family));
   const teal_secret& secret = storage_.head().secret;
   const teal_addr raw = client.address.raw();
   const teal_be16 port = teal_swap16(client.port);
-  const teal_flow_key key = service.family == 4 ? teal_flow_key4(&secret, raw.v4, port, number)
-                                                : teal_flow_key6(&secret, &raw, port, number);
+  const teal_flow_key key =
+      service.family == 4 ? teal_flow_key4(&secret, raw.v4, port, number) : teal_flow_key6(&secret, &raw, port, number);
   WhichReply reply;
   reply.service = name;
   reply.client = client.str();
@@ -205,18 +212,23 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
   const uint32_t point = teal_point(&secret, teal_point_basis(&secret, &service, &raw, key.key));
   const auto backend_in = [&](int pool) -> std::string {
     if (service.maglev[pool] == 0) return "";
-    return registry_.backend(view.maglev[service.maglev[pool]][teal_maglev_slot(&secret, key.key, 0, model::maglev_slots)]).name;
+    return registry_
+        .backend(view.maglev[service.maglev[pool]][teal_maglev_slot(&secret, key.key, 0, model::maglev_slots)])
+        .name;
   };
   const int pool = teal_pool_of(split.current, point);
   reply.pool = pool_name(pool);
   reply.backend = backend_in(pool);
   reply.why = reply.backend.empty() ? "none" : "split";
-  reply.detail = reply.backend.empty() ? fmt::format("no entry; a new flow would go to {}, which has no backend that takes new flows", reply.pool)
-                                       : fmt::format("no entry; a new flow goes to {}", reply.backend);
+  reply.detail =
+      reply.backend.empty()
+          ? fmt::format("no entry; a new flow would go to {}, which has no backend that takes new flows", reply.pool)
+          : fmt::format("no entry; a new flow goes to {}", reply.backend);
   if (teal_split_draining(split.current)) {
     const int before = teal_pool_of(split.previous, point);
     if (before != pool)
-      reply.detail += fmt::format("; a flow from before the last change would be recovered on {} by the previous split", backend_in(before));
+      reply.detail += fmt::format("; a flow from before the last change would be recovered on {} by the previous split",
+                                  backend_in(before));
   }
   return reply;
 }

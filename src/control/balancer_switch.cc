@@ -17,8 +17,12 @@ std::string timestamp() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:09}Z", fmt::gmtime(static_cast<time_t>(ns / 1000000000)), ns % 1000000000);
 }
 
-const char* pool_name(int pool) { return model::to_string(static_cast<model::Pool>(pool)); }
-const char* state_name(uint8_t state) { return state == 0 ? "ready" : state == 1 ? "drain" : "down"; }
+const char* pool_name(int pool) {
+  return model::to_string(static_cast<model::Pool>(pool));
+}
+const char* state_name(uint8_t state) {
+  return state == 0 ? "ready" : state == 1 ? "drain" : "down";
+}
 
 }  // namespace
 
@@ -26,7 +30,8 @@ Result<uint16_t> Balancer::find(const std::string& name) const {
   if (const uint16_t number = registry_.service_number(name); number != 0) return number;
   for (uint16_t number : registry_.services())
     if (registry_.service(number).name == name)
-      return make_problem(ProblemCode::service_retired, "service '" + name + "' is no longer configured and only keeps its flows");
+      return make_problem(ProblemCode::service_retired,
+                          "service '" + name + "' is no longer configured and only keeps its flows");
   std::string known;
   for (const auto& s : config_.services) known += (known.empty() ? "" : ", ") + s.name;
   return make_problem(ProblemCode::unknown_service, "no service '" + name + "', expected one of: " + known);
@@ -42,8 +47,8 @@ std::vector<uint16_t> Balancer::group_members(uint16_t group) const {
 std::optional<Problem> Balancer::check_generation(uint16_t group, const std::optional<uint64_t>& expected) const {
   const uint64_t is = teal_split_generation(registry_.split(group).current);
   if (!expected || *expected == is) return std::nullopt;
-  return make_problem(ProblemCode::generation_moved,
-                      fmt::format("generation of group '{}' is {}, expected {}", registry_.group_name(group), is, *expected));
+  return make_problem(ProblemCode::generation_moved, fmt::format("generation of group '{}' is {}, expected {}",
+                                                                 registry_.group_name(group), is, *expected));
 }
 
 // What would put a promise at risk: a pool that takes no flow, or flows that only the split keeps where they are.
@@ -54,17 +59,19 @@ std::optional<Problem> Balancer::refuse(uint16_t group, model::Pool to, bool for
     const auto& record = registry_.service(number);
     if (record.retired) continue;
     if (engine_.snapshot()->maglev(number, static_cast<uint8_t>(to))->empty())
-      return make_problem(ProblemCode::no_ready_backend,
-                          fmt::format("service '{}': no backend of {} takes new flows, expected at least one (or force)",
-                                      record.name, model::to_string(to)));
+      return make_problem(
+          ProblemCode::no_ready_backend,
+          fmt::format("service '{}': no backend of {} takes new flows, expected at least one (or force)", record.name,
+                      model::to_string(to)));
     const auto seen = untracked_.find(number);
     if (seen != untracked_.end() && seen->second.first != 0 && Clock::now() - seen->second.second < untracked_memory)
-      return make_problem(ProblemCode::untracked_flows,
-                          fmt::format("service '{}': {} packets were forwarded without a table entry, the last {} s ago; their "
-                                      "flows could move, expected none for {} s (or force, or a larger engine.flows)",
-                                      record.name, seen->second.first,
-                                      std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - seen->second.second).count(),
-                                      untracked_memory.count()));
+      return make_problem(
+          ProblemCode::untracked_flows,
+          fmt::format("service '{}': {} packets were forwarded without a table entry, the last {} s ago; their "
+                      "flows could move, expected none for {} s (or force, or a larger engine.flows)",
+                      record.name, seen->second.first,
+                      std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - seen->second.second).count(),
+                      untracked_memory.count()));
   }
   return std::nullopt;
 }
@@ -118,17 +125,20 @@ Result<SwitchReply> Balancer::rollback(const RollbackRequest& request) {
   if (auto problem = check_generation(group, request.expect_generation)) return *problem;
   const rollout::SplitChange change = rollout::rollback(registry_.split(group));
   if (!change.possible)
-    return make_problem(ProblemCode::nothing_to_roll_back,
-                        "group '" + registry_.group_name(group) + "' is in its first generation, expected a cutover before");
+    return make_problem(
+        ProblemCode::nothing_to_roll_back,
+        "group '" + registry_.group_name(group) + "' is in its first generation, expected a cutover before");
   if (change.changed) {
     const auto to = static_cast<model::Pool>(teal_split_active(change.next.current));
     if (auto problem = refuse(group, to, request.force)) return *problem;
   }
   SwitchReply reply = commit(service, change);
   if (request.reset_flows)
-    reply.flows_reset = reset_flows(group, model::other(static_cast<model::Pool>(teal_split_active(registry_.split(group).current))));
-  spdlog::info("rollback of {} to {}: generation {}, adopted in {} us, {} flows to be reset{}", reply.group, reply.active,
-               reply.generation, reply.adoption_ns / 1000, reply.flows_reset, reply.changed ? "" : " (it stood so already)");
+    reply.flows_reset =
+        reset_flows(group, model::other(static_cast<model::Pool>(teal_split_active(registry_.split(group).current))));
+  spdlog::info("rollback of {} to {}: generation {}, adopted in {} us, {} flows to be reset{}", reply.group,
+               reply.active, reply.generation, reply.adoption_ns / 1000, reply.flows_reset,
+               reply.changed ? "" : " (it stood so already)");
   return reply;
 }
 
@@ -161,12 +171,13 @@ Result<BackendReply> Balancer::patch_backend(const BackendPatch& patch) {
     for (uint16_t b : registry_.backends())
       if (registry_.backend(b).service == service) {
         if (registry_.backend(b).name == patch.backend)
-          return make_problem(ProblemCode::backend_removed, "backend '" + patch.backend + "' of service '" + patch.service +
+          return make_problem(ProblemCode::backend_removed, "backend '" + patch.backend + "' of service '" +
+                                                                patch.service +
                                                                 "' is no longer configured and only keeps its flows");
         known += (known.empty() ? "" : ", ") + std::string(registry_.backend(b).name);
       }
-    return make_problem(ProblemCode::unknown_backend, "service '" + patch.service + "' has no backend '" + patch.backend +
-                                                          "', expected one of: " + known);
+    return make_problem(ProblemCode::unknown_backend, "service '" + patch.service + "' has no backend '" +
+                                                          patch.backend + "', expected one of: " + known);
   }
   teal_backend_record& record = registry_.backend(number);
   const auto before = engine_.snapshot()->maglev(service, record.pool);
@@ -176,8 +187,8 @@ Result<BackendReply> Balancer::patch_backend(const BackendPatch& patch) {
   BackendReply reply;
   reply.backend = describe_backend(number, engine_.totals());
   reply.slots_changed = model::maglev_difference(*before, *engine_.snapshot()->maglev(service, record.pool));
-  spdlog::info("service {}: backend {} is {} with weight {}; {:.2f} % of the pool's new flows go elsewhere", patch.service,
-               patch.backend, state_name(record.state), record.weight, reply.slots_changed * 100);
+  spdlog::info("service {}: backend {} is {} with weight {}; {:.2f} % of the pool's new flows go elsewhere",
+               patch.service, patch.backend, state_name(record.state), record.weight, reply.slots_changed * 100);
   return reply;
 }
 

@@ -40,8 +40,8 @@ void Pipeline::bounce(rte_mbuf* m, const Item& item) {
   sink_.send(item.in_port, m);
 }
 
-// ICMP Fragmentation Needed (RFC 792, RFC 1191) or ICMPv6 Packet Too Big (RFC 4443), from the address that the packet was
-// sent to. At most 1,000 a second a worker.
+// ICMP Fragmentation Needed (RFC 792, RFC 1191) or ICMPv6 Packet Too Big (RFC 4443), from the address that the packet
+// was sent to. At most 1,000 a second a worker.
 void Pipeline::too_big(Item& item, uint32_t mtu) {
   const uint64_t hz = rte_get_tsc_hz();
   if (tsc_ - icmp_refill_tsc_ >= hz / 100) {
@@ -61,7 +61,8 @@ void Pipeline::too_big(Item& item, uint32_t mtu) {
   const uint32_t head = v4 ? 20 : 40;
   const uint32_t have = item.m->data_len - item.pkt.l3;
   const uint32_t quote = std::min({have, item.pkt.l3_len, (v4 ? 576u : 1280u) - head - 8});
-  auto* frame = reinterpret_cast<uint8_t*>(rte_pktmbuf_append(m, static_cast<uint16_t>(item.pkt.l3 + head + 8 + quote)));
+  auto* frame =
+      reinterpret_cast<uint8_t*>(rte_pktmbuf_append(m, static_cast<uint16_t>(item.pkt.l3 + head + 8 + quote)));
   if (frame == nullptr) {
     rte_pktmbuf_free(m);
     return sink_.drop(item.m, TEAL_DROP_no_room);
@@ -152,7 +153,8 @@ void Pipeline::reset_both(Item& item, const teal_service& service, uint16_t back
       rst.seq = tcp->ack;
     } else {
       const uint32_t payload = item.pkt.l3_len - (item.pkt.l4 - item.pkt.l3) - (tcp->offset >> 4) * 4u;
-      const uint32_t more = (item.pkt.tcp_flags & TEAL_TCP_SYN ? 1u : 0u) + (item.pkt.tcp_flags & TEAL_TCP_FIN ? 1u : 0u);
+      const uint32_t more =
+          (item.pkt.tcp_flags & TEAL_TCP_SYN ? 1u : 0u) + (item.pkt.tcp_flags & TEAL_TCP_FIN ? 1u : 0u);
       rst.ack = teal_swap32(teal_swap32(tcp->seq) + payload + more);
       rst.flags |= TEAL_TCP_ACK;
     }
@@ -185,8 +187,8 @@ void Pipeline::reset_both(Item& item, const teal_service& service, uint16_t back
   tcp->window = 0;
   tcp->urgent = 0;
   tcp->csum = 0;
-  tcp->csum = static_cast<uint16_t>(
-      ~teal_csum_fold(pseudo(data + item.pkt.l3, item.pkt.family, TEAL_PROTO_TCP, 20) + sum_words(data + item.pkt.l4, 20)));
+  tcp->csum = static_cast<uint16_t>(~teal_csum_fold(pseudo(data + item.pkt.l3, item.pkt.family, TEAL_PROTO_TCP, 20) +
+                                                    sum_words(data + item.pkt.l4, 20)));
   item.pkt.tcp_flags = TEAL_TCP_RST;
   counters_.drop[TEAL_DROP_reset_flow]++;
   counters_.event[TEAL_EV_rst_sent]++;

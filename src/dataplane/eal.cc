@@ -26,7 +26,9 @@ std::vector<unsigned> worker_cpus(const model::EngineConfig& engine) {
   return out;
 }
 
-std::string device_name(const std::string& device) { return device.substr(0, device.find(',')); }
+std::string device_name(const std::string& device) {
+  return device.substr(0, device.find(','));
+}
 
 bool is_pci(const std::string& device) {
   static const std::regex pci("([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\\.[0-7]");

@@ -42,14 +42,17 @@ void Engine::Impl::make_pools() {
   for (const auto& p : config.ports) largest = std::max<unsigned>(largest, p.mtu);
   const uint16_t room = static_cast<uint16_t>(std::max(2048u, (largest + 18 + 8 + 63) & ~63u) + RTE_PKTMBUF_HEADROOM);
   const uint64_t budget = static_cast<uint64_t>(config.engine.packet_memory_mib) << 20;
-  // 24 MiB for our own packets, rings and tables; of the rest half for what is received, the other half for the devices'
-  // rings and what the heap loses between pools.
+  // 24 MiB for our own packets, rings and tables; of the rest half for what is received, the other half for the
+  // devices' rings and what the heap loses between pools.
   const unsigned count = static_cast<unsigned>((budget - (24ull << 20)) / 2 / (room + 256u));
   receive_pool = rte_pktmbuf_pool_create("teal_rx", count, 256, 0, room, SOCKET_ID_ANY);
-  shared.pools.direct = rte_pktmbuf_pool_create("teal_own", std::min(4095u, count), 64, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+  shared.pools.direct =
+      rte_pktmbuf_pool_create("teal_own", std::min(4095u, count), 64, 0, 2048 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
   shared.pools.indirect = rte_pktmbuf_pool_create("teal_indirect", 8191, 64, 0, 0, SOCKET_ID_ANY);
-  shared.wanted = rte_ring_create_elem("teal_wanted", sizeof(Pipeline::WantedNeighbour), 256, SOCKET_ID_ANY, RING_F_SC_DEQ);
-  if (receive_pool == nullptr || shared.pools.direct == nullptr || shared.pools.indirect == nullptr || shared.wanted == nullptr)
+  shared.wanted =
+      rte_ring_create_elem("teal_wanted", sizeof(Pipeline::WantedNeighbour), 256, SOCKET_ID_ANY, RING_F_SC_DEQ);
+  if (receive_pool == nullptr || shared.pools.direct == nullptr || shared.pools.indirect == nullptr ||
+      shared.wanted == nullptr)
     throw std::runtime_error("too little memory for packet buffers: engine.packet_memory_mib is " +
                              std::to_string(config.engine.packet_memory_mib) + ", expected more");
 }
@@ -109,8 +112,10 @@ Engine::Engine(const model::Config& config, flow::Storage& storage, flow::Table&
     for (const auto& p : config.ports)
       i.ports.push_back(open_port(p, number++, static_cast<unsigned>(i.cpus.size()), i.receive_pool));
     const auto threads = static_cast<uint32_t>(i.cpus.size());
-    i.qsbr = static_cast<rte_rcu_qsbr*>(rte_zmalloc("teal_qsbr", rte_rcu_qsbr_get_memsize(threads), RTE_CACHE_LINE_SIZE));
-    if (i.qsbr == nullptr || rte_rcu_qsbr_init(i.qsbr, threads) != 0) throw std::runtime_error("no memory for the grace periods");
+    i.qsbr =
+        static_cast<rte_rcu_qsbr*>(rte_zmalloc("teal_qsbr", rte_rcu_qsbr_get_memsize(threads), RTE_CACHE_LINE_SIZE));
+    if (i.qsbr == nullptr || rte_rcu_qsbr_init(i.qsbr, threads) != 0)
+      throw std::runtime_error("no memory for the grace periods");
     i.make_workers();
   } catch (...) {
     for (auto& p : i.ports) close_port(p);
@@ -118,7 +123,9 @@ Engine::Engine(const model::Config& config, flow::Storage& storage, flow::Table&
   }
 }
 
-Engine::~Engine() { stop(); }
+Engine::~Engine() {
+  stop();
+}
 
 std::vector<model::PortBinding> Engine::bindings() const {
   std::vector<model::PortBinding> out;
@@ -156,8 +163,12 @@ uint64_t Engine::synchronize() {
       std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count());
 }
 
-const model::Snapshot* Engine::snapshot() const { return impl_->current.get(); }
-uint32_t Engine::now() const { return boot_ticks(); }
+const model::Snapshot* Engine::snapshot() const {
+  return impl_->current.get();
+}
+uint32_t Engine::now() const {
+  return boot_ticks();
+}
 
 Counters Engine::totals() const {
   Counters sum;

@@ -73,10 +73,17 @@ bool Pipeline::classify(Item& item) {
     return false;
   }
   switch (pkt.kind) {
-    case TEAL_KIND_L4: break;
-    case TEAL_KIND_FRAGMENT: fragment(item); return false;
-    case TEAL_KIND_ICMP_ERROR: icmp_error(item); return false;
-    default: kernel(item.m, item.in_port, pkt); return false;
+    case TEAL_KIND_L4:
+      break;
+    case TEAL_KIND_FRAGMENT:
+      fragment(item);
+      return false;
+    case TEAL_KIND_ICMP_ERROR:
+      icmp_error(item);
+      return false;
+    default:
+      kernel(item.m, item.in_port, pkt);
+      return false;
   }
 
   const teal_addr dst = address_of(data, pkt, TEAL_SIDE_DST);
@@ -174,8 +181,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   }
   const unsigned attempts = service.flags & TEAL_SERVICE_SHARED ? 64 : 1;
   for (uint32_t i = 0; i < attempts; i++) {
-    const uint16_t backend =
-        view_->maglev[table][teal_maglev_slot(secret_, item.key.key, i, model::maglev_slots)];
+    const uint16_t backend = view_->maglev[table][teal_maglev_slot(secret_, item.key.key, i, model::maglev_slots)];
     if (attempts == 1 || action != TEAL_ACT_ENTER || !clashes(item, service, backend)) return backend;
   }
   sink_.drop(item.m, TEAL_DROP_reply_clash);
@@ -228,8 +234,11 @@ void Pipeline::enter(Item& item, const teal_service& service, enum teal_action a
         sc.recovered++;
       }
       break;
-    case flow::Inserted::found: break;
-    case flow::Inserted::busy: counters_.event[TEAL_EV_lock_busy]++; [[fallthrough]];
+    case flow::Inserted::found:
+      break;
+    case flow::Inserted::busy:
+      counters_.event[TEAL_EV_lock_busy]++;
+      [[fallthrough]];
     case flow::Inserted::no_room:
       *val = wanted;
       counters_.event[TEAL_EV_flows_untracked]++;
@@ -250,15 +259,15 @@ void Pipeline::forward(Item& item, const teal_service& service, uint16_t number)
   const uint32_t limit = hop.mtu - (tunnel ? teal_tunnel_len(backend.family) : 0);
   uint8_t* data = rte_pktmbuf_mtod(item.m, uint8_t*);
   if (TEAL_UNLIKELY(item.pkt.l3_len > limit) && !item.whole) {
-    const bool may_split = item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag &
-                                                     teal_swap16(TEAL_IPV4_DF));
+    const bool may_split =
+        item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag & teal_swap16(TEAL_IPV4_DF));
     if (!may_split) return too_big(item, limit);
   }
   if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data, &item.pkt))
     return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   if (service.mss_clamp != 0 && (item.pkt.tcp_flags & TEAL_TCP_SYN))
-    counters_.event[TEAL_EV_mss_clamped] += static_cast<uint64_t>(
-        teal_clamp_mss(data, data + item.m->data_len, &item.pkt, service.mss_clamp));
+    counters_.event[TEAL_EV_mss_clamped] +=
+        static_cast<uint64_t>(teal_clamp_mss(data, data + item.m->data_len, &item.pkt, service.mss_clamp));
   if (service.forward == TEAL_FORWARD_nat) {
     teal_nat(data, &item.pkt, TEAL_SIDE_DST, &backend.addr, backend.port);
     teal_addr seen;
@@ -330,14 +339,14 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   }
   uint8_t* data = rte_pktmbuf_mtod(item.m, uint8_t*);
   if (TEAL_UNLIKELY(item.pkt.l3_len > hop.mtu) && !item.whole) {
-    const bool may_split = item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag &
-                                                     teal_swap16(TEAL_IPV4_DF));
+    const bool may_split =
+        item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag & teal_swap16(TEAL_IPV4_DF));
     if (!may_split) return too_big(item, hop.mtu);
   }
   if (!teal_hop_down(data, &item.pkt)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   if (service.mss_clamp != 0 && (item.pkt.tcp_flags & TEAL_TCP_SYN))
-    counters_.event[TEAL_EV_mss_clamped] += static_cast<uint64_t>(
-        teal_clamp_mss(data, data + item.m->data_len, &item.pkt, service.mss_clamp));
+    counters_.event[TEAL_EV_mss_clamped] +=
+        static_cast<uint64_t>(teal_clamp_mss(data, data + item.m->data_len, &item.pkt, service.mss_clamp));
   teal_nat(data, &item.pkt, TEAL_SIDE_SRC, &service.vip, service.port);
   if (view_->hairpin_any) {
     const teal_addr seen = address_of(data, item.pkt, TEAL_SIDE_DST);

@@ -18,23 +18,27 @@ namespace {
   throw std::runtime_error("port '" + config.name + "' (" + config.device + "): " + what);
 }
 
-void start(const model::PortConfig& config, uint16_t dev, uint16_t rx, uint16_t tx, uint16_t descriptors, rte_mempool* pool) {
+void start(const model::PortConfig& config, uint16_t dev, uint16_t rx, uint16_t tx, uint16_t descriptors,
+           rte_mempool* pool) {
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(dev, &info);
   rte_eth_conf conf{};
   if (rx > 1 && info.flow_type_rss_offloads != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-    conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    conf.rx_adv_conf.rss_conf.rss_hf =
+        info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
   }
   // Fragments and big frames leave as chains of buffers.
   conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
   if (const int e = rte_eth_dev_configure(dev, rx, tx, &conf); e != 0)
-    fail(config, "cannot configure " + std::to_string(rx) + " RX and " + std::to_string(tx) + " TX queues: " + strerror(-e));
+    fail(config,
+         "cannot configure " + std::to_string(rx) + " RX and " + std::to_string(tx) + " TX queues: " + strerror(-e));
   uint16_t rx_descriptors = descriptors, tx_descriptors = descriptors;
   rte_eth_dev_adjust_nb_rx_tx_desc(dev, &rx_descriptors, &tx_descriptors);
   const int socket = rte_eth_dev_socket_id(dev);
   for (uint16_t q = 0; q < rx; q++)
-    if (const int e = rte_eth_rx_queue_setup(dev, q, rx_descriptors, static_cast<unsigned>(socket), nullptr, pool); e != 0)
+    if (const int e = rte_eth_rx_queue_setup(dev, q, rx_descriptors, static_cast<unsigned>(socket), nullptr, pool);
+        e != 0)
       fail(config, "cannot set up RX queue " + std::to_string(q) + ": " + strerror(-e));
   for (uint16_t q = 0; q < tx; q++)
     if (const int e = rte_eth_tx_queue_setup(dev, q, tx_descriptors, static_cast<unsigned>(socket), nullptr); e != 0)

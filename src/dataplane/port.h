@@ -13,7 +13,7 @@ namespace teal::dataplane {
 
 struct Port {
   model::PortConfig config;
-  uint16_t number = 0;    // teal's
+  uint16_t number = 0;  // teal's
   uint16_t ethdev = 0;
   uint16_t tap = 0xffff;  // ethdev of the tap
   int tap_ifindex = 0;

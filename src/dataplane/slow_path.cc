@@ -8,8 +8,8 @@
 
 namespace teal::dataplane {
 
-// Either an error from the client's side about what a backend sent (quoted source: the VIP), which belongs to the flow's
-// backend; or, in NAT, one from the backend's side about what a client sent (quoted destination: the backend).
+// Either an error from the client's side about what a backend sent (quoted source: the VIP), which belongs to the
+// flow's backend; or, in NAT, one from the backend's side about what a client sent (quoted destination: the backend).
 void Pipeline::icmp_error(Item& item) {
   uint8_t* data = rte_pktmbuf_mtod(item.m, uint8_t*);
   teal_quote q;
@@ -57,7 +57,8 @@ void Pipeline::icmp_error(Item& item) {
   for (uint32_t i = 0; i < endpoint.count; i++) {
     const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
     uint64_t val = 0;
-    if (table_.find(key_of(client, q.sport, ref.service), &val) == nullptr || teal_val_backend(val) != ref.backend) continue;
+    if (table_.find(key_of(client, q.sport, ref.service), &val) == nullptr || teal_val_backend(val) != ref.backend)
+      continue;
     const teal_service& service = view_->services[ref.service];
     const teal_hop& hop = client_hop(family, client);
     if (hop.state != TEAL_HOP_READY)
@@ -89,7 +90,8 @@ void Pipeline::fragment(Item& item) {
   counters_.event[TEAL_EV_fragments]++;
   rte_mbuf* m = item.m;
   const uint32_t excess = m->pkt_len - item.pkt.l3 - item.pkt.l3_len;
-  if (excess != 0 && rte_pktmbuf_trim(m, static_cast<uint16_t>(excess)) != 0) return sink_.drop(m, TEAL_DROP_bad_fragment);
+  if (excess != 0 && rte_pktmbuf_trim(m, static_cast<uint16_t>(excess)) != 0)
+    return sink_.drop(m, TEAL_DROP_bad_fragment);
   uint8_t* data = rte_pktmbuf_mtod(m, uint8_t*);
   m->l2_len = item.pkt.l3;
   rte_mbuf* whole = nullptr;
@@ -145,7 +147,8 @@ void Pipeline::emit_fragments(Item& item, const teal_hop& hop, const teal_backen
   if (item.pkt.family == 4) {
     auto* ip = rte_pktmbuf_mtod(m, teal_ipv4*);
     ip->frag &= static_cast<uint16_t>(~teal_swap16(TEAL_IPV4_DF));
-    n = rte_ipv4_fragment_packet(m, pieces, 64, static_cast<uint16_t>(limit), shared_.pools.direct, shared_.pools.indirect);
+    n = rte_ipv4_fragment_packet(m, pieces, 64, static_cast<uint16_t>(limit), shared_.pools.direct,
+                                 shared_.pools.indirect);
   } else {
     n = rte_ipv6_fragment_packet(m, pieces, 64, static_cast<uint16_t>(limit & ~7u), shared_.pools.direct,
                                  shared_.pools.indirect);

@@ -20,7 +20,12 @@ uint32_t boot_ticks() {
 
 Worker::Worker(unsigned id, const Pipeline::Shared& shared, const std::atomic<const model::View*>& view,
                teal_head* clock, rte_rcu_qsbr* qsbr, bool adaptive, const std::vector<model::PortConfig>& ports)
-    : id_(id), sink_(counters_), pipeline_(shared, counters_, sink_), view_(view), clock_(clock), qsbr_(qsbr),
+    : id_(id),
+      sink_(counters_),
+      pipeline_(shared, counters_, sink_),
+      view_(view),
+      clock_(clock),
+      qsbr_(qsbr),
       adaptive_(adaptive) {
   for (const auto& p : ports) vlan_.push_back(p.vlan);
 }
@@ -61,7 +66,8 @@ void Worker::run(const std::atomic<bool>& stop) {
   rte_rcu_qsbr_thread_unregister(qsbr_, id_);
 }
 
-// Sleeps while nothing comes: 20 us at first, 500 us at most (a wake-up costs some 12 us with two software devices). Offline for that time, so that a cutover does not wait.
+// Sleeps while nothing comes: 20 us at first, 500 us at most (a wake-up costs some 12 us with two software devices).
+// Offline for that time, so that a cutover does not wait.
 void Worker::rest(unsigned idle_rounds) {
   const long us = std::min<long>(20 + static_cast<long>(idle_rounds - 64) * 10, pipeline_.idle() ? 500 : 100);
   rte_rcu_qsbr_thread_offline(qsbr_, id_);
@@ -107,7 +113,8 @@ void Worker::from_kernel(rte_mbuf** packets, unsigned n, uint16_t port) {
       uint8_t* data = reinterpret_cast<uint8_t*>(rte_pktmbuf_prepend(m, 4));
       if (data == nullptr) break;
       std::memmove(data, data + 4, 12);
-      const uint16_t tag[2] = {teal_swap16(t == 0 && vlan.size() == 2 ? TEAL_ETH_QINQ : TEAL_ETH_VLAN), teal_swap16(vlan[t])};
+      const uint16_t tag[2] = {teal_swap16(t == 0 && vlan.size() == 2 ? TEAL_ETH_QINQ : TEAL_ETH_VLAN),
+                               teal_swap16(vlan[t])};
       std::memcpy(data + 12, tag, 4);
     }
     sink_.send(port, m);

@@ -12,14 +12,14 @@
 
 namespace teal::dataplane {
 
-struct Receive {       // a queue that this worker polls
+struct Receive {  // a queue that this worker polls
   uint16_t ethdev = 0;
   uint16_t queue = 0;
-  uint16_t port = 0;   // teal's number
-  bool tap = false;    // frames of the kernel, sent out of the port as they are
+  uint16_t port = 0;  // teal's number
+  bool tap = false;   // frames of the kernel, sent out of the port as they are
 };
 
-struct Relay {         // a ring of other workers' packets for a TX queue that this worker owns
+struct Relay {  // a ring of other workers' packets for a TX queue that this worker owns
   rte_ring* ring = nullptr;
   uint16_t ethdev = 0;
   uint16_t queue = 0;

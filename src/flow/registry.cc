@@ -13,9 +13,13 @@ void set_name(char (&to)[TEAL_NAME], const std::string& name) {
   std::memcpy(to, name.data(), std::min(name.size(), sizeof(to) - 1));
 }
 
-bool same_name(const char (&a)[TEAL_NAME], const std::string& b) { return b.compare(0, TEAL_NAME - 1, a) == 0; }
+bool same_name(const char (&a)[TEAL_NAME], const std::string& b) {
+  return b.compare(0, TEAL_NAME - 1, a) == 0;
+}
 
-void in_use(uint32_t& word, uint32_t value) { __atomic_store_n(&word, value, __ATOMIC_RELEASE); }
+void in_use(uint32_t& word, uint32_t value) {
+  __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
 
 }  // namespace
 
@@ -33,13 +37,24 @@ uint16_t Registry::group_number(const std::string& name, model::Pool active) {
     if (same_name(record.name, name)) return i;
     if (record.name[0] == 0 && free == 0) free = i;
   }
-  if (free == 0) throw std::runtime_error("no number left for group '" + name + "': " + std::to_string(TEAL_GROUPS - 1) + " are in use");
+  if (free == 0)
+    throw std::runtime_error("no number left for group '" + name + "': " + std::to_string(TEAL_GROUPS - 1) +
+                             " are in use");
   const bool green = active == model::Pool::green;
   const uint64_t word = teal_split_make(1, green ? TEAL_SPLIT_ALL : 0, 0, green);
   split(free).previous = word;
   split(free).current = word;
   set_name(storage_.groups()[free].name, name);
   return free;
+}
+
+// A group that no service names is forgotten: should its name come again, it begins anew.
+void Registry::free_groups() {
+  std::vector<bool> named(TEAL_GROUPS);
+  for (uint32_t i = 1; i <= top_service_; i++)
+    if (storage_.services()[i].used) named[storage_.services()[i].group] = true;
+  for (uint32_t i = 1; i < TEAL_GROUPS; i++)
+    if (!named[i]) storage_.groups()[i].name[0] = 0;
 }
 
 uint16_t Registry::new_service(const model::ServiceConfig& config, std::vector<std::string>& changes) {
@@ -89,7 +104,8 @@ std::vector<std::string> Registry::apply(const std::vector<model::ServiceConfig>
       if (!record.used) continue;
       const model::Address vip = model::Address::from_raw(record.family, record.vip);
       if (vip == config.vip && record.port == teal_swap16(config.port) &&
-          record.proto == static_cast<uint8_t>(config.protocol) && record.forward == static_cast<uint8_t>(config.forward))
+          record.proto == static_cast<uint8_t>(config.protocol) &&
+          record.forward == static_cast<uint8_t>(config.forward))
         number = static_cast<uint16_t>(i);
     }
     // A service is its VIP, port and protocol: a new name for it moves no flow.
@@ -117,6 +133,7 @@ std::vector<std::string> Registry::apply(const std::vector<model::ServiceConfig>
     for (uint32_t b = 1; b <= top_backend_; b++)
       if (auto& backend = storage_.backends()[b]; backend.used && backend.service == i) backend.removed = 1;
   }
+  free_groups();
   return changes;
 }
 
@@ -140,7 +157,8 @@ void Registry::apply_backends(uint16_t service, const model::ServiceConfig& conf
           number = i;
       }
       if (number == 0) {
-        if (free == 0) throw std::runtime_error("no number left for backend '" + want.name + "' of service '" + config.name + "'");
+        if (free == 0)
+          throw std::runtime_error("no number left for backend '" + want.name + "' of service '" + config.name + "'");
         auto& record = storage_.backends()[free];
         std::memset(&record, 0, sizeof(record));
         set_name(record.name, want.name);
@@ -165,7 +183,8 @@ void Registry::apply_backends(uint16_t service, const model::ServiceConfig& conf
         if (!same_name(record.name, want.name)) set_name(record.name, want.name);
         // The file's weight wins when the file changed; an operator's change stays when it did not.
         if (record.config_weight != want.weight) {
-          changes.push_back(of + want.name + " weight " + std::to_string(record.weight) + " -> " + std::to_string(want.weight));
+          changes.push_back(of + want.name + " weight " + std::to_string(record.weight) + " -> " +
+                            std::to_string(want.weight));
           record.weight = record.config_weight = want.weight;
         }
       }
@@ -176,8 +195,8 @@ void Registry::apply_backends(uint16_t service, const model::ServiceConfig& conf
     auto& record = storage_.backends()[i];
     if (!record.used || record.service != service || record.removed || kept.contains(i)) continue;
     record.removed = 1;
-    changes.push_back(of + record.name + " removed from " +
-                      model::to_string(static_cast<model::Pool>(record.pool)) + ": its flows stay until they end");
+    changes.push_back(of + record.name + " removed from " + model::to_string(static_cast<model::Pool>(record.pool)) +
+                      ": its flows stay until they end");
   }
 }
 
@@ -208,6 +227,7 @@ bool Registry::collect(const Census& census, uint64_t walks) {
       freed = true;
     }
   }
+  if (freed) free_groups();
   return freed;
 }
 
@@ -242,6 +262,8 @@ std::vector<uint16_t> Registry::backends() const {
   return out;
 }
 
-std::string Registry::group_name(uint16_t group) const { return storage_.groups()[group].name; }
+std::string Registry::group_name(uint16_t group) const {
+  return storage_.groups()[group].name;
+}
 
 }  // namespace teal::flow

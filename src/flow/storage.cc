@@ -21,7 +21,9 @@ namespace {
 
 constexpr uint64_t huge_page = 2ull << 20;
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+[[noreturn]] void fail(const std::string& what) {
+  throw std::runtime_error(what);
+}
 
 void read_boot_id(uint8_t (&id)[16]) {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
@@ -48,16 +50,16 @@ uint32_t Storage::bucket_count(uint64_t flows) {
 Storage::Storage(const Options& options) {
   namespace fs = std::filesystem;
   std::error_code ignored;
-  fs::create_directories(fs::path(options.file).parent_path(), ignored);
+  const fs::path directory = fs::path(options.file).parent_path();
+  fs::create_directories(directory, ignored);
+  struct statfs where {};
+  if (options.hugepages && (statfs(directory.c_str(), &where) != 0 || where.f_type != HUGETLBFS_MAGIC))
+    fail("flow table " + options.file +
+         ": not on hugetlbfs, expected a file below a hugetlbfs mount (or engine.memory: ordinary)");
   fd_ = open(options.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0) fail("flow table " + options.file + ": cannot open: " + std::strerror(errno));
   try {
-    struct statfs where {};
-    if (fstatfs(fd_, &where) != 0) fail("flow table " + options.file + ": " + std::strerror(errno));
-    if (options.hugepages && where.f_type != HUGETLBFS_MAGIC)
-      fail("flow table " + options.file + ": not on hugetlbfs, expected a file below a hugetlbfs mount (or engine.memory: ordinary)");
-    if (flock(fd_, LOCK_EX | LOCK_NB) != 0)
-      fail("flow table " + options.file + ": in use by another teald");
+    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) fail("flow table " + options.file + ": in use by another teald");
 
     bytes_ = TEAL_AT_BUCKETS + static_cast<uint64_t>(bucket_count(options.flows)) * sizeof(teal_bucket);
     bytes_ = (bytes_ + huge_page - 1) / huge_page * huge_page;
@@ -70,7 +72,8 @@ Storage::Storage(const Options& options) {
            std::to_string(bytes_) + " for engine.flows " + std::to_string(options.flows) +
            "; remove the file to give up its flows, or set engine.flows back");
     if (st.st_size == 0 && ftruncate(fd_, static_cast<off_t>(bytes_)) != 0)
-      fail("flow table " + options.file + ": cannot make it " + std::to_string(bytes_) + " bytes: " + std::strerror(errno));
+      fail("flow table " + options.file + ": cannot make it " + std::to_string(bytes_) +
+           " bytes: " + std::strerror(errno));
     base_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
     if (base_ == MAP_FAILED) {
       base_ = nullptr;
@@ -127,10 +130,10 @@ void Storage::initialise(const Options& options, const uint8_t (&boot_id)[16]) {
   h.magic = TEAL_MAGIC;  // last: a table that was half made is made again
 }
 
-// What a crash may have left: locks of the dead, slots claimed (K, 0) that never got their value, and, of a displacement
-// cut short between copying and freeing, a key twice. The copy in the second bucket goes: left alone it would answer
-// for the old backend once the flow is over and the first copy begun anew. Only keys whose lock was held can be so, so
-// that no other entry costs the look at a second bucket. tests/model/table.pml, scene CRASH.
+// What a crash may have left: locks of the dead, slots claimed (K, 0) that never got their value, and, of a
+// displacement cut short between copying and freeing, a key twice. The copy in the second bucket goes: left alone it
+// would answer for the old backend once the flow is over and the first copy begun anew. Only keys whose lock was held
+// can be so, so that no other entry costs the look at a second bucket. tests/model/table.pml, scene CRASH.
 void Storage::recover() {
   const teal_head& h = head();
   bool any_held = false;
@@ -143,7 +146,8 @@ void Storage::recover() {
       const uint64_t hash = teal_hash64(&h.secret, b[i].key[j]);
       if (locks()[teal_lock_index(hash, TEAL_LOCKS - 1)] == 0 || teal_bucket_second(hash, h.buckets) != i) continue;
       uint64_t first = 0;
-      if (teal_bucket_find(&b[teal_bucket_first(hash, h.buckets)], b[i].key[j], teal_val_check(b[i].val[j]), &first) >= 0)
+      if (teal_bucket_find(&b[teal_bucket_first(hash, h.buckets)], b[i].key[j], teal_val_check(b[i].val[j]), &first) >=
+          0)
         teal_bucket_free(&b[i], j);
     }
   std::memset(locks(), 0, TEAL_LOCKS * sizeof(uint32_t));

@@ -8,7 +8,8 @@ namespace teal::flow {
 
 bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing) {
   const auto begin = std::chrono::steady_clock::now();
-  const uint32_t end = static_cast<uint32_t>(std::min<uint64_t>(static_cast<uint64_t>(at_) + buckets, table_.bucket_count()));
+  const uint32_t end =
+      static_cast<uint32_t>(std::min<uint64_t>(static_cast<uint64_t>(at_) + buckets, table_.bucket_count()));
   for (; at_ < end; at_++) {
     teal_bucket* b = table_.bucket(at_);
     if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8));
@@ -42,8 +43,7 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
   return true;
 }
 
-void Sweeper::visit(const Table& table,
-                    const std::function<bool(uint64_t, uint64_t, teal_bucket*, int)>& visitor) {
+void Sweeper::visit(const Table& table, const std::function<bool(uint64_t, uint64_t, teal_bucket*, int)>& visitor) {
   for (uint32_t i = 0; i < table.bucket_count(); i++) {
     teal_bucket* b = table.bucket(i);
     for (int j = 0; j < TEAL_BUCKET_SLOTS; j++) {

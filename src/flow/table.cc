@@ -12,7 +12,9 @@ constexpr int lock_tries = 4000;
 // flood the table is full of them, and the search would cost more than the flood.
 constexpr uint32_t stale_ticks = TEAL_TICKS_PER_S;
 
-void pause() { __builtin_ia32_pause(); }
+void pause() {
+  __builtin_ia32_pause();
+}
 
 }  // namespace
 
@@ -102,8 +104,8 @@ bool Table::make_room(const teal_secret& secret, teal_bucket* b, uint32_t* held,
 }
 
 // Removes the longest unseen entry of the key's two buckets among those that may give way.
-bool Table::evict(const teal_secret& secret, const teal_flow_key& key, uint32_t* held, uint32_t now,
-                  uint32_t min_age, InsertCounts& counts) {
+bool Table::evict(const teal_secret& secret, const teal_flow_key& key, uint32_t* held, uint32_t now, uint32_t min_age,
+                  InsertCounts& counts) {
   teal_bucket* from = nullptr;
   int slot = -1;
   uint32_t oldest = 0;

@@ -11,10 +11,11 @@ teal_hop hop_of_link(const Topology& topology, const std::vector<PortBinding>& p
   std::vector<std::pair<uint16_t, uint16_t>> tags;  // (TPID, VLAN id), innermost first while walking down
   uint32_t mtu = 65535;
   for (int depth = 0; depth < 4 && ifindex != 0; depth++) {
-    const auto link = std::find_if(topology.links.begin(), topology.links.end(),
-                                   [&](const Link& l) { return l.ifindex == ifindex; });
+    const auto link =
+        std::find_if(topology.links.begin(), topology.links.end(), [&](const Link& l) { return l.ifindex == ifindex; });
     if (link != topology.links.end()) mtu = std::min(mtu, link->mtu);
-    const auto port = std::find_if(ports.begin(), ports.end(), [&](const PortBinding& p) { return p.ifindex == ifindex; });
+    const auto port =
+        std::find_if(ports.begin(), ports.end(), [&](const PortBinding& p) { return p.ifindex == ifindex; });
     if (port != ports.end()) {
       for (size_t i = port->vlan.size(); i-- > 0;)
         tags.emplace_back(i == 0 && port->vlan.size() == 2 ? TEAL_ETH_QINQ : TEAL_ETH_VLAN, port->vlan[i]);
@@ -62,7 +63,8 @@ NextHop resolve_next_hop(const Topology& topology, const std::vector<PortBinding
   next.source = best->source;
   if (!next.source) {
     for (const LocalAddress& local : topology.addresses)
-      if (local.ifindex == best->ifindex && local.prefix.address.family == to.family && local.prefix.length < to.bits()) {
+      if (local.ifindex == best->ifindex && local.prefix.address.family == to.family &&
+          local.prefix.length < to.bits()) {
         next.source = local.prefix.address;
         break;
       }

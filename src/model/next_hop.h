@@ -6,7 +6,8 @@
 
 namespace teal::model {
 
-// The hop that leaves by link `ifindex` (a port's tap, or VLAN links above it); state NO_ROUTE when no port is below it.
+// The hop that leaves by link `ifindex` (a port's tap, or VLAN links above it); state NO_ROUTE when no port is below
+// it.
 teal_hop hop_of_link(const Topology& topology, const std::vector<PortBinding>& ports, int ifindex);
 
 // Fills the MAC address of `address` on `ifindex` in, and READY; UNRESOLVED when the kernel does not know it.

@@ -90,7 +90,8 @@ void Snapshot::add_services(const SnapshotInput& input, MaglevCache& cache) {
     }
     {
       const teal_addr vip = out.vip;
-      match_keys_.emplace_back(teal_match_key(&input.secret, out.family, &vip, out.port, out.proto, TEAL_MATCH_VIP), s.number);
+      match_keys_.emplace_back(teal_match_key(&input.secret, out.family, &vip, out.port, out.proto, TEAL_MATCH_VIP),
+                               s.number);
       match_keys_.emplace_back(teal_match_key(&input.secret, out.family, &vip, 0, 0, TEAL_MATCH_VIP_ADDRESS), s.number);
     }
   }
@@ -153,7 +154,8 @@ void Snapshot::add_endpoints(const SnapshotInput& input) {
     const uint32_t bit = hairpin_bit(raw);
     view_.hairpin_filter[bit / 64] |= 1ull << (bit % 64);
     view_.hairpin_any = true;
-    match_keys_.emplace_back(teal_match_key(&input.secret, address.family, &raw, 0, 0, TEAL_MATCH_BACKEND_ADDRESS), number);
+    match_keys_.emplace_back(teal_match_key(&input.secret, address.family, &raw, 0, 0, TEAL_MATCH_BACKEND_ADDRESS),
+                             number);
   }
 }
 

@@ -29,6 +29,8 @@ SplitChange rollback(const teal_split& now) {
   return change;
 }
 
-uint64_t drained(uint64_t word) { return word & ~TEAL_SPLIT_DRAINING; }
+uint64_t drained(uint64_t word) {
+  return word & ~TEAL_SPLIT_DRAINING;
+}
 
 }  // namespace teal::rollout

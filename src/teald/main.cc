@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// teald: reads the configuration, wires the rooms together, and runs the control thread. The only file that knows everyone.
+// teald: reads the configuration, wires the rooms together, and runs the control thread. The only file that knows
+// everyone.
 //
 // Exit codes: 0 stopped as asked; 1 could not start or failed; 2 usage; 3 the configuration has errors.
 #include <spdlog/sinks/stdout_sinks.h>
@@ -56,20 +57,21 @@ void set_addresses(host::Netlink& netlink, const model::Config& config) {
     netlink.link_up(port.name, port.mtu);
     for (const auto& address : port.addresses) netlink.add_address(port.name, address);
     if (!port.announce_vips) continue;
-    for (const auto& s : config.services)
-      netlink.add_address(port.name, {s.vip, static_cast<uint8_t>(s.vip.bits())});
+    for (const auto& s : config.services) netlink.add_address(port.name, {s.vip, static_cast<uint8_t>(s.vip.bits())});
   }
 }
 
 int run(const std::string& file, model::Config config) {
   host::Signals signals;  // before any thread: they inherit the mask
   if (config.engine.table_file.empty())
-    config.engine.table_file = config.engine.memory == model::Memory::hugepages ? "/dev/hugepages/teal/flows" : "/dev/shm/teal/flows";
-  flow::Storage storage({config.engine.table_file, config.engine.memory == model::Memory::hugepages, config.engine.flows});
+    config.engine.table_file =
+        config.engine.memory == model::Memory::hugepages ? "/dev/hugepages/teal/flows" : "/dev/shm/teal/flows";
+  flow::Storage storage(
+      {config.engine.table_file, config.engine.memory == model::Memory::hugepages, config.engine.flows});
   flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(),
                     static_cast<uint32_t>(storage.head().instance % 0xffffffffu) + 1);
-  spdlog::info("flow table {}: {} flows, {} MiB{}", config.engine.table_file, config.engine.flows, storage.bytes() >> 20,
-               storage.taken_over() ? ", taken over" : "");
+  spdlog::info("flow table {}: {} flows, {} MiB{}", config.engine.table_file, config.engine.flows,
+               storage.bytes() >> 20, storage.taken_over() ? ", taken over" : "");
 
   asio::io_context context(1);
   telemetry::Audit audit(config.control.audit_log);
@@ -109,7 +111,9 @@ int run(const std::string& file, model::Config config) {
   every(review, std::chrono::seconds(1), look);  // a re-read that failed is tried again
   watch(signal_fd, [&] {
     switch (signals.read()) {
-      case host::Signal::stop: context.stop(); break;
+      case host::Signal::stop:
+        context.stop();
+        break;
       case host::Signal::reload: {
         host::notify_reloading();
         const auto result = balancer.reload();
@@ -121,7 +125,8 @@ int run(const std::string& file, model::Config config) {
         host::notify_ready("running");
         break;
       }
-      case host::Signal::none: break;
+      case host::Signal::none:
+        break;
     }
   });
   every(ticks, std::chrono::milliseconds(10), [&] { balancer.tick(); });
@@ -157,7 +162,9 @@ int main(int argc, char** argv) {
     return exit_usage;
   }
   if (values.count("help")) {
-    std::cout << options << "\nExit codes: 0 stopped as asked, 1 could not start or failed, 2 usage, 3 the configuration has errors.\n";
+    std::cout
+        << options
+        << "\nExit codes: 0 stopped as asked, 1 could not start or failed, 2 usage, 3 the configuration has errors.\n";
     return exit_ok;
   }
   if (values.count("version")) {

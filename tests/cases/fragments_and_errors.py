@@ -117,6 +117,21 @@ for n in (V4, V6):
     c.send("TTL 1", 0, from_router(error(hop, n.vip, bytes(seen), 1)), drop={"ttl_expired": 1})
     c.flow(n.client, 40000, state="established", pool="blue")
 
+    # blue2 is a client of its own service and is on blue: backends know it as the hairpin prefix and its number, 2
+    known = "100.127.0.2" if n.v4 else "fd7e:a100::2"
+    c = Case(f"icmp_hairpin/{v}", [service(n, blue=[n.blue, n.blue2])], "errors about a flow whose client is a backend")
+    c.backend(at(n.blue2, 8080), state="drain")
+    p = tcp(n, n.blue2, 40000, n.vip, 80, "S")
+    c.send("SYN", 1, from_backend(n.blue2, p), out(1, to_backend(n.blue, changed(p, src=known, dst=n.blue, dport=8080))))
+    got = tcp(n, known, 40000, n.blue, 8080, "A", 1001, 5001, b"u" * 333, ttl=60)
+    orig = changed(got, ttl=0, src=n.blue2, dst=n.vip, dport=80)
+    c.send("from the backend", 1, from_backend(n.blue, error(n.blue, known, bytes(got))),
+           out(1, to_backend(n.blue2, error(n.vip, n.blue2, bytes(orig), 63))), events={"icmp_errors": 1})
+    heard = tcp(n, n.vip, 80, n.blue2, 40000, "A", 5001, 1001, b"d" * 301, ttl=60)
+    said = changed(heard, ttl=0, src=n.blue, sport=8080, dst=known)
+    c.send("from the client", 1, from_backend(n.blue2, error(n.blue2, n.vip, bytes(heard))),
+           out(1, to_backend(n.blue, error(known, n.blue, bytes(said), 63))), events={"icmp_errors": 1})
+
     c = Case(f"icmp_l2dsr/{v}", [service(n, forward="l2dsr")], "an error reaches the flow's backend as it is")
     p = tcp(n, n.client, 40000, n.vip, 80, "S")
     c.send("SYN", 0, from_router(p), out(1, to_backend(n.blue, p)))

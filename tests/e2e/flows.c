@@ -24,25 +24,23 @@
 
 enum { BATCH = 64, FRAME = sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct tcphdr) };
 
-static unsigned fold(unsigned long sum)
-{
+static unsigned fold(unsigned long sum) {
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
   return ~sum & 0xffff;
 }
 
-static unsigned long add(const void *p, size_t n)
-{
-  const unsigned char *b = p;
+static unsigned long add(const void* p, size_t n) {
+  const unsigned char* b = p;
   unsigned long sum = 0;
   for (size_t i = 0; i < n; i += 2) sum += (unsigned)b[i] << 8 | b[i + 1];
   return sum;
 }
 
-static void build(unsigned char *frame, const unsigned char *mac, unsigned vip, unsigned port, unsigned long n, int ack)
-{
-  struct ethhdr *eth = (void *)frame;
-  struct iphdr *ip = (void *)(frame + sizeof(*eth));
-  struct tcphdr *tcp = (void *)(ip + 1);
+static void build(unsigned char* frame, const unsigned char* mac, unsigned vip, unsigned port, unsigned long n,
+                  int ack) {
+  struct ethhdr* eth = (void*)frame;
+  struct iphdr* ip = (void*)(frame + sizeof(*eth));
+  struct tcphdr* tcp = (void*)(ip + 1);
   memset(frame, 0, FRAME);
   memcpy(eth->h_dest, mac, 6);
   memcpy(eth->h_source, "\x02\x11\x11\x11\x11\x11", 6);
@@ -66,20 +64,19 @@ static void build(unsigned char *frame, const unsigned char *mac, unsigned vip, 
   tcp->check = htons((unsigned short)fold(add(tcp, sizeof(*tcp)) + add(&ip->saddr, 8) + IPPROTO_TCP + sizeof(*tcp)));
 }
 
-static double now(void)
-{
+static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
   unsigned char mac[6], frames[BATCH][FRAME];
   struct mmsghdr messages[BATCH];
   struct iovec parts[BATCH];
   struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_halen = 6};
-  if (argc != 9 || sscanf(argv[2], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5) != 6) {
+  if (argc != 9 ||
+      sscanf(argv[2], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5) != 6) {
     fprintf(stderr, "flows: expected DEVICE MAC VIP PORT syn|open|ack FIRST COUNT RATE\n");
     return 2;
   }

@@ -9,7 +9,9 @@ namespace {
 
 using namespace teal::model;
 
-Address addr(const char* text) { return *Address::parse(text); }
+Address addr(const char* text) {
+  return *Address::parse(text);
+}
 
 SnapshotInput world() {
   SnapshotInput in;
@@ -24,12 +26,10 @@ SnapshotInput world() {
                         {*Prefix::parse("10.9.0.0/16"), 0, {}, {}, 0},
                         {*Prefix::parse("0.0.0.0/0"), 5, addr("10.0.0.9"), {}, 0},
                         {*Prefix::parse("2001:db8::/64"), 5, {}, {}, 0}};
-  in.topology.neighbours = {{5, addr("10.0.0.9"), {9, 9, 9, 9, 9, 9}, true},
-                            {5, addr("10.0.0.3"), {3, 3, 3, 3, 3, 3}, true},
-                            {6, addr("10.1.0.2"), {2, 2, 2, 2, 2, 2}, true},
-                            {6, addr("10.1.0.3"), {}, false},
-                            {7, addr("10.7.0.2"), {7, 7, 7, 7, 7, 7}, true},
-                            {5, addr("2001:db8::3"), {6, 6, 6, 6, 6, 6}, true}};
+  in.topology.neighbours = {
+      {5, addr("10.0.0.9"), {9, 9, 9, 9, 9, 9}, true}, {5, addr("10.0.0.3"), {3, 3, 3, 3, 3, 3}, true},
+      {6, addr("10.1.0.2"), {2, 2, 2, 2, 2, 2}, true}, {6, addr("10.1.0.3"), {}, false},
+      {7, addr("10.7.0.2"), {7, 7, 7, 7, 7, 7}, true}, {5, addr("2001:db8::3"), {6, 6, 6, 6, 6, 6}, true}};
   return in;
 }
 
@@ -76,8 +76,10 @@ SnapshotInput with_services() {
     s.config.port = 80;
     in.services.push_back(s);
   }
-  in.backends = {{1, 1, 0, {addr("10.1.0.2"), 8080}, 1}, {2, 1, 1, {addr("10.1.0.3"), 8080}, 1},
-                 {3, 2, 0, {addr("10.1.0.2"), 8080}, 1}, {4, 1, 0, {addr("10.0.0.3"), 8080}, 0}};
+  in.backends = {{1, 1, 0, {addr("10.1.0.2"), 8080}, 1},
+                 {2, 1, 1, {addr("10.1.0.3"), 8080}, 1},
+                 {3, 2, 0, {addr("10.1.0.2"), 8080}, 1},
+                 {4, 1, 0, {addr("10.0.0.3"), 8080}, 0}};
   return in;
 }
 
@@ -88,12 +90,15 @@ TEST(Snapshot, ServicesAreFoundByVipAndReplies) {
   const View& v = s.view();
   const teal_addr vip = addr("192.0.2.2").raw();
   EXPECT_EQ(teal_match_find(v.match, v.match_mask, &in.secret,
-                            teal_match_key(&in.secret, 4, &vip, teal_swap16(80), 6, TEAL_MATCH_VIP)), 2u);
+                            teal_match_key(&in.secret, 4, &vip, teal_swap16(80), 6, TEAL_MATCH_VIP)),
+            2u);
   EXPECT_EQ(teal_match_find(v.match, v.match_mask, &in.secret,
-                            teal_match_key(&in.secret, 4, &vip, teal_swap16(81), 6, TEAL_MATCH_VIP)), 0u);
+                            teal_match_key(&in.secret, 4, &vip, teal_swap16(81), 6, TEAL_MATCH_VIP)),
+            0u);
   const teal_addr backend = addr("10.1.0.2").raw();
-  const uint32_t e = teal_match_find(v.match, v.match_mask, &in.secret,
-                                     teal_match_key(&in.secret, 4, &backend, teal_swap16(8080), 6, TEAL_MATCH_ENDPOINT));
+  const uint32_t e =
+      teal_match_find(v.match, v.match_mask, &in.secret,
+                      teal_match_key(&in.secret, 4, &backend, teal_swap16(8080), 6, TEAL_MATCH_ENDPOINT));
   ASSERT_NE(e, 0u);
   EXPECT_EQ(v.endpoints[e].count, 2u);  // two services over one address
   EXPECT_TRUE(v.services[1].flags & TEAL_SERVICE_SHARED);
@@ -134,7 +139,8 @@ TEST(Snapshot, AThousandServicesAreAllFound) {
   const Snapshot s(in, cache);
   for (const auto& svc : in.services) {
     const teal_addr vip = svc.config.vip.raw();
-    const uint64_t key = teal_match_key(&in.secret, svc.config.vip.family, &vip, teal_swap16(svc.config.port), 6, TEAL_MATCH_VIP);
+    const uint64_t key =
+        teal_match_key(&in.secret, svc.config.vip.family, &vip, teal_swap16(svc.config.port), 6, TEAL_MATCH_VIP);
     ASSERT_EQ(teal_match_find(s.view().match, s.view().match_mask, &in.secret, key), svc.number);
   }
 }

@@ -79,10 +79,10 @@ class Balancer : public Operations {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin_ = Clock::now();
   Clock::time_point census_at_ = begin_, next_second_ = begin_;
-  std::array<Clock::time_point, TEAL_GROUPS> changed_at_{};         // last change of a group's split
+  std::array<Clock::time_point, TEAL_GROUPS> changed_at_{};  // last change of a group's split
   std::array<uint64_t, TEAL_GROUPS> changed_walk_{};
   std::map<uint16_t, std::pair<uint64_t, Clock::time_point>> untracked_;  // by service: count, when it last rose
-  std::vector<std::pair<uint64_t, uint64_t>> busy_;                 // by worker: cycles, and ppm over the last second
+  std::vector<std::pair<uint64_t, uint64_t>> busy_;  // by worker: cycles, and ppm over the last second
   Clock::time_point busy_at_ = begin_;
   unsigned seconds_ = 0;
 };

@@ -12,23 +12,23 @@
 namespace teal::dataplane {
 
 struct ServiceCounters {
-  uint64_t packets = 0, bytes = 0;   // to backends
-  uint64_t new_flows[2] = {0, 0};    // entered, by pool
+  uint64_t packets = 0, bytes = 0;  // to backends
+  uint64_t new_flows[2] = {0, 0};   // entered, by pool
   uint64_t untracked = 0;
   uint64_t recovered = 0;
-  uint64_t moved = 0;                // the ledger
+  uint64_t moved = 0;  // the ledger
 };
 
 struct BackendCounters {
   uint64_t packets = 0, bytes = 0;
 };
 
-struct Counters {                    // worker: rw, control: ro
+struct Counters {  // worker: rw, control: ro
   std::array<uint64_t, TEAL_DROP_COUNT> drop{};
   std::array<uint64_t, TEAL_EV_COUNT> event{};
   std::vector<ServiceCounters> service;
   std::vector<BackendCounters> backend;
-  uint64_t busy_cycles = 0;          // TSC, spent on bursts that were not empty
+  uint64_t busy_cycles = 0;  // TSC, spent on bursts that were not empty
   uint64_t loops = 0;
 
   Counters() : service(TEAL_SERVICES), backend(TEAL_BACKENDS) {}

@@ -52,7 +52,7 @@ class Engine {
   uint64_t synchronize();
 
   [[nodiscard]] const model::Snapshot* snapshot() const;
-  [[nodiscard]] uint32_t now() const;   // ticks, as the workers count them
+  [[nodiscard]] uint32_t now() const;  // ticks, as the workers count them
   [[nodiscard]] Counters totals() const;
   [[nodiscard]] std::vector<PortState> ports() const;
   [[nodiscard]] std::vector<WorkerState> workers() const;

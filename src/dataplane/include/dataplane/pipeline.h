@@ -24,7 +24,7 @@ inline constexpr unsigned burst = 32;
 // What an engine's port is, for the packet path.
 struct PortInfo {
   std::array<uint8_t, 6> mac{};
-  uint8_t tags = 0;   // VLAN tags that its traffic carries, taken off towards the kernel
+  uint8_t tags = 0;  // VLAN tags that its traffic carries, taken off towards the kernel
   bool present = false;
 };
 
@@ -67,12 +67,12 @@ class Pipeline {
     rte_mbuf* m = nullptr;
     teal_pkt pkt{};
     teal_flow_key key{};
-    teal_addr client{};     // as the table knows it (a hairpin client: its own address)
+    teal_addr client{};  // as the table knows it (a hairpin client: its own address)
     uint16_t service = 0;
-    uint16_t backend = 0;   // of replies: by endpoint
+    uint16_t backend = 0;  // of replies: by endpoint
     uint16_t in_port = 0;
     uint8_t dir = 0;
-    bool whole = false;     // put together from fragments: leaves in fragments again if need be
+    bool whole = false;  // put together from fragments: leaves in fragments again if need be
     uint32_t endpoint = 0;
   };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a worker's packets leave: one buffer a port and a tap, flushed once a loop. A worker that owns no transmit queue
-// of a port hands its packets to the one that does, over a ring.
+// Where a worker's packets leave: one buffer a port and a tap, flushed once a loop. A worker that owns no transmit
+// queue of a port hands its packets to the one that does, over a ring.
 #pragma once
 
 #include <rte_ethdev.h>

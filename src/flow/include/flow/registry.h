@@ -31,19 +31,21 @@ class Registry {
   [[nodiscard]] uint16_t backend_number(uint16_t service, const std::string& name) const;  // 0: none
   [[nodiscard]] const teal_service_record& service(uint16_t number) const { return storage_.services()[number]; }
   [[nodiscard]] teal_backend_record& backend(uint16_t number) const { return storage_.backends()[number]; }
-  [[nodiscard]] std::vector<uint16_t> services() const;                   // numbers in use, retired ones included
-  [[nodiscard]] std::vector<uint16_t> backends() const;                   // numbers in use, removed ones included
+  [[nodiscard]] std::vector<uint16_t> services() const;  // numbers in use, retired ones included
+  [[nodiscard]] std::vector<uint16_t> backends() const;  // numbers in use, removed ones included
   [[nodiscard]] std::string group_name(uint16_t group) const;
   [[nodiscard]] teal_split& split(uint16_t group) const { return storage_.splits()[group]; }
 
  private:
+  void free_groups();
   uint16_t group_number(const std::string& name, model::Pool active);
   uint16_t new_service(const model::ServiceConfig& config, std::vector<std::string>& changes);
   void apply_group(uint16_t service, const model::ServiceConfig& config, std::vector<std::string>& changes);
-  void apply_backends(uint16_t service, const model::ServiceConfig& config, bool fresh, std::vector<std::string>& changes);
+  void apply_backends(uint16_t service, const model::ServiceConfig& config, bool fresh,
+                      std::vector<std::string>& changes);
 
   Storage& storage_;
-  uint32_t top_service_ = 0, top_backend_ = 0;      // highest number in use
+  uint32_t top_service_ = 0, top_backend_ = 0;         // highest number in use
   std::vector<uint64_t> gone_service_, gone_backend_;  // walk count at which a number was given up; 0: it is in use
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory that outlives teald: one file on hugetlbfs (or an ordinary one, for development), laid out as teal/layout.h
-// says, mapped shared. A starting teald takes over what it finds when magic, layout, capacity and boot are its own.
+// The memory that outlives teald: one file on hugetlbfs (or an ordinary one, for development), laid out as
+// teal/layout.h says, mapped shared. A starting teald takes over what it finds when magic, layout, capacity and boot
+// are its own.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +14,14 @@ namespace teal::flow {
 class Storage {
  public:
   struct Options {
-    std::string file;           // its directory is made when it is missing
-    bool hugepages = true;      // file must be on hugetlbfs
-    uint64_t flows = 4 << 20;   // capacity
+    std::string file;          // its directory is made when it is missing
+    bool hugepages = true;     // file must be on hugetlbfs
+    uint64_t flows = 4 << 20;  // capacity
   };
 
   // Maps the file, making it when it is missing or another boot's. Takes an exclusive lock on it: two teald never share
-  // one table. Throws std::runtime_error with a plain sentence: not hugetlbfs, no memory, locked, other layout or capacity.
+  // one table. Throws std::runtime_error with a plain sentence: not hugetlbfs, no memory, locked, other layout or
+  // capacity.
   explicit Storage(const Options& options);
   ~Storage();
   Storage(const Storage&) = delete;

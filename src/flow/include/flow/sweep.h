@@ -17,7 +17,7 @@ struct Census {
   std::vector<std::array<uint32_t, TEAL_FLOW_STATE_COUNT>> by_backend;  // [backend number][state]
   std::vector<std::array<uint64_t, 2>> by_service;                      // [service number][pool]
   uint64_t duration_us = 0;
-  uint64_t expired = 0;   // removed by this walk
+  uint64_t expired = 0;  // removed by this walk
   Census() : by_backend(TEAL_BACKENDS), by_service(TEAL_SERVICES) {}
 };
 
@@ -30,13 +30,14 @@ class Sweeper {
  public:
   Sweeper(Table& table, const teal_secret& secret) : table_(table), secret_(secret) {}
 
-  // Walks `buckets` more of them, ageing against `ageing` (indexed by service number; entries of a number beyond its end
-  // or with established timeout 0 belong to no service and are removed). True when that completed a walk: census() is new.
+  // Walks `buckets` more of them, ageing against `ageing` (indexed by service number; entries of a number beyond its
+  // end or with established timeout 0 belong to no service and are removed). True when that completed a walk: census()
+  // is new.
   bool step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing);
 
   [[nodiscard]] const Census& census() const { return last_; }  // of the last completed walk
   [[nodiscard]] uint64_t walks() const { return walks_; }
-  [[nodiscard]] uint64_t expired() const { return expired_; }       // entries removed since the start
+  [[nodiscard]] uint64_t expired() const { return expired_; }  // entries removed since the start
 
   // Visits every live entry: (key, val, bucket, slot). Stops when the visitor returns false.
   static void visit(const Table& table,

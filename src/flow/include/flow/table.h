@@ -15,11 +15,11 @@ struct InsertCounts {      // added to by Table::insert
 };
 
 enum class Inserted : uint8_t {
-  entered,    // the given value stands in the table
-  found,      // another packet of the flow was first: *val is what stands there
-  replaced,   // an entry that was over gave its place to the given value
-  no_room,    // nothing written: no slot could be had
-  busy,       // nothing written: the key's lock stayed taken
+  entered,   // the given value stands in the table
+  found,     // another packet of the flow was first: *val is what stands there
+  replaced,  // an entry that was over gave its place to the given value
+  no_room,   // nothing written: no slot could be had
+  busy,      // nothing written: the key's lock stayed taken
 };
 
 class Table {
@@ -37,8 +37,8 @@ class Table {
   // insert() looks again under the lock. The slot may be recycled later: write it by compare-and-swap of *val only.
   uint64_t* find(const teal_flow_key& key, uint64_t* val) const;
 
-  // Enters *val. `replace`: the value that the caller judged to be over (0: none); while it still stands, *val takes its
-  // place. `now`: ticks, for choosing whom to evict. `secret`: to place the entries that are displaced.
+  // Enters *val. `replace`: the value that the caller judged to be over (0: none); while it still stands, *val takes
+  // its place. `now`: ticks, for choosing whom to evict. `secret`: to place the entries that are displaced.
   Inserted insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace, uint32_t now,
                   InsertCounts& counts);
 

@@ -23,7 +23,8 @@ class Netlink {
   // File descriptor that becomes readable when the kernel has said something.
   [[nodiscard]] int fd() const;
 
-  // Takes in what the kernel has said, without waiting. True when the topology changed. Overruns are healed by reading all anew.
+  // Takes in what the kernel has said, without waiting. True when the topology changed. Overruns are healed by reading
+  // all anew.
   bool poll();
 
   [[nodiscard]] model::Topology topology() const;

@@ -10,7 +10,7 @@ enum class Signal { none, stop, reload };  // SIGINT, SIGTERM -> stop; SIGHUP ->
 
 class Signals {
  public:
-  Signals();   // blocks the signals for this thread and those it starts; call before any thread is made
+  Signals();  // blocks the signals for this thread and those it starts; call before any thread is made
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;

@@ -19,7 +19,9 @@ enum class Memory : uint8_t { hugepages, ordinary };
 enum class Idle : uint8_t { poll, adaptive };
 enum class Engine : uint8_t { dpdk, xdp };
 
-inline Pool other(Pool p) { return p == Pool::blue ? Pool::green : Pool::blue; }
+inline Pool other(Pool p) {
+  return p == Pool::blue ? Pool::green : Pool::blue;
+}
 const char* to_string(Pool v);
 const char* to_string(Forward v);
 const char* to_string(Protocol v);
@@ -30,8 +32,8 @@ const char* to_string(Engine v);
 
 struct ControlConfig {
   std::string socket = "/run/teal/teald.sock";
-  unsigned mode = 0660;          // permission bits of the socket
-  std::string group;             // owning group of the socket; empty: that of the process
+  unsigned mode = 0660;  // permission bits of the socket
+  std::string group;     // owning group of the socket; empty: that of the process
   std::string audit_log = "/var/log/teal/audit.jsonl";
   bool operator==(const ControlConfig&) const = default;
 };
@@ -45,36 +47,36 @@ struct Timeouts {
 };
 
 struct EngineConfig {
-  unsigned workers = 1;                 // 1 to 64
-  std::vector<unsigned> cpus;           // CPU of each worker; empty: chosen from those the process may run on
+  unsigned workers = 1;        // 1 to 64
+  std::vector<unsigned> cpus;  // CPU of each worker; empty: chosen from those the process may run on
   Memory memory = Memory::hugepages;
-  unsigned packet_memory_mib = 256;     // for packet buffers, 64 to 65,536
-  std::string table_file;               // empty: /dev/hugepages/teal/flows or /dev/shm/teal/flows, by `memory`
-  uint64_t flows = 4ull << 20;          // capacity, 1,024 to 268,435,456
+  unsigned packet_memory_mib = 256;  // for packet buffers, 64 to 65,536
+  std::string table_file;            // empty: /dev/hugepages/teal/flows or /dev/shm/teal/flows, by `memory`
+  uint64_t flows = 4ull << 20;       // capacity, 1,024 to 268,435,456
   Timeouts timeouts;
   Idle idle = Idle::poll;
-  Address tunnel_source_ipv4;           // outer source of ipip; none: the kernel's choice for the route
+  Address tunnel_source_ipv4;  // outer source of ipip; none: the kernel's choice for the route
   Address tunnel_source_ipv6;
-  Prefix hairpin_ipv4{*Address::parse("100.127.0.0"), 16};   // a backend that is a client is seen by backends as an
-  Prefix hairpin_ipv6{*Address::parse("fd7e:a100::"), 96};   // address of this prefix, so that replies come back
+  Prefix hairpin_ipv4{*Address::parse("100.127.0.0"), 16};  // a backend that is a client is seen by backends as an
+  Prefix hairpin_ipv6{*Address::parse("fd7e:a100::"), 96};  // address of this prefix, so that replies come back
   bool operator==(const EngineConfig&) const = default;
 };
 
 struct PortConfig {
-  std::string name;                     // of the tap in the kernel, too: at most 15 characters
+  std::string name;  // of the tap in the kernel, too: at most 15 characters
   Engine engine = Engine::dpdk;
-  std::string device;                   // PCI address ("0000:3b:00.0") or DPDK vdev ("net_af_packet0,iface=eth1")
-  std::vector<uint16_t> vlan;           // 0 to 2 VLAN ids, outer first, that all of the port's traffic carries
-  std::vector<Prefix> addresses;        // given to the tap in the kernel
-  bool announce_vips = true;            // VIPs are given to the tap too, so that the kernel answers ARP, ND and ping
-  uint16_t mtu = 1500;                  // 68 to 9,000
+  std::string device;             // PCI address ("0000:3b:00.0") or DPDK vdev ("net_af_packet0,iface=eth1")
+  std::vector<uint16_t> vlan;     // 0 to 2 VLAN ids, outer first, that all of the port's traffic carries
+  std::vector<Prefix> addresses;  // given to the tap in the kernel
+  bool announce_vips = true;      // VIPs are given to the tap too, so that the kernel answers ARP, ND and ping
+  uint16_t mtu = 1500;            // 68 to 9,000
   bool operator==(const PortConfig&) const = default;
 };
 
 struct BackendConfig {
-  std::string name;                     // unique in its service; default: the endpoint's text
+  std::string name;  // unique in its service; default: the endpoint's text
   Endpoint endpoint;
-  uint32_t weight = 1;                  // 0 to 65,535; 0: no new flows
+  uint32_t weight = 1;  // 0 to 65,535; 0: no new flows
   bool operator==(const BackendConfig&) const = default;
 };
 
@@ -84,7 +86,7 @@ struct ServiceConfig {
   uint16_t port = 0;
   Protocol protocol = Protocol::tcp;
   Forward forward = Forward::nat;
-  std::string group;                    // services of one group share a split; left out in a file: the service's name
+  std::string group;  // services of one group share a split; left out in a file: the service's name
   SplitBy split_by = SplitBy::client;
   Pool active = Pool::blue;             // where new flows go when the service (or its group) is seen for the first time
   uint16_t mss_clamp = 0;               // upper bound for the MSS option of SYNs, bytes, 88 to 65,535; 0: left alone

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4), weighted: a table of slots, each naming a backend.
-// Built whole, never edited: a change of membership builds a new one, which differs only where it must.
+// Maglev consistent hashing (Eisenbud et al., NSDI 2016, section 3.4), weighted: a table of slots, each naming a
+// backend. Built whole, never edited: a change of membership builds a new one, which differs only where it must.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,9 @@ namespace teal::model {
 inline constexpr uint32_t maglev_slots = 65537;  // prime; 100 times as many as backends keeps shares within 1 %
 
 struct MaglevMember {
-  std::string identity;   // what its permutation is drawn from: must not depend on its number or its place in the list
-  uint16_t number = 0;    // what the slots of the table name; never 0
-  uint32_t weight = 0;    // 0: gets no slot
+  std::string identity;  // what its permutation is drawn from: must not depend on its number or its place in the list
+  uint16_t number = 0;   // what the slots of the table name; never 0
+  uint32_t weight = 0;   // 0: gets no slot
 };
 
 // maglev_slots numbers, or none at all (size 0) when no member has a weight.

@@ -19,20 +19,20 @@
 namespace teal::model {
 
 struct View {
-  const teal_service* services = nullptr;        // by number
-  uint32_t service_count = 0;                    // highest number + 1
-  const teal_backend* backends = nullptr;        // by number
+  const teal_service* services = nullptr;  // by number
+  uint32_t service_count = 0;              // highest number + 1
+  const teal_backend* backends = nullptr;  // by number
   uint32_t backend_count = 0;
   const teal_match_slot* match = nullptr;
   uint32_t match_mask = 0;
-  const teal_endpoint* endpoints = nullptr;      // index 0 unused
+  const teal_endpoint* endpoints = nullptr;  // index 0 unused
   const teal_endpoint_ref* refs = nullptr;
-  const uint16_t* const* maglev = nullptr;       // tables of maglev_slots backend numbers; 0: nullptr
+  const uint16_t* const* maglev = nullptr;  // tables of maglev_slots backend numbers; 0: nullptr
   teal_route_table routes{};
-  const teal_hop* hops = nullptr;                // by the route table's index; 0: no route
-  uint64_t hairpin_filter[64]{};                 // bit per hashed NAT backend address: clear means "no backend"
-  teal_addr hairpin4{}, hairpin6{};              // network part; the backend's number is added to the last 32 bits
-  uint32_t hairpin_mask4 = 0;                    // host order; ~0: none
+  const teal_hop* hops = nullptr;    // by the route table's index; 0: no route
+  uint64_t hairpin_filter[64]{};     // bit per hashed NAT backend address: clear means "no backend"
+  teal_addr hairpin4{}, hairpin6{};  // network part; the backend's number is added to the last 32 bits
+  uint32_t hairpin_mask4 = 0;        // host order; ~0: none
   bool hairpin_any = false;
 };
 
@@ -44,8 +44,8 @@ inline uint32_t hairpin_bit(const teal_addr& a) {
 
 // A port of an engine as the topology knows it.
 struct PortBinding {
-  uint16_t port = 0;      // engine's number
-  int ifindex = 0;        // of its tap
+  uint16_t port = 0;  // engine's number
+  int ifindex = 0;    // of its tap
   Mac mac{};
   uint16_t mtu = 1500;
   std::vector<uint16_t> vlan;
@@ -53,8 +53,8 @@ struct PortBinding {
 
 struct SnapshotService {
   uint16_t number = 0;
-  ServiceConfig config;   // pools are not read: backends stand in SnapshotInput::backends
-  uint16_t group = 0;     // index of its split
+  ServiceConfig config;  // pools are not read: backends stand in SnapshotInput::backends
+  uint16_t group = 0;    // index of its split
   bool retired = false;
 };
 
@@ -63,7 +63,7 @@ struct SnapshotBackend {
   uint16_t service = 0;
   uint8_t pool = 0;
   Endpoint endpoint;
-  uint32_t weight = 0;    // of new flows: 0 when drained, down, removed
+  uint32_t weight = 0;  // of new flows: 0 when drained, down, removed
 };
 
 struct SnapshotInput {
@@ -79,8 +79,8 @@ struct SnapshotInput {
 struct NextHop {
   teal_hop hop{};
   int ifindex = 0;
-  Address gateway;        // whose MAC address it is
-  Address source;         // the kernel's source address for it
+  Address gateway;  // whose MAC address it is
+  Address source;   // the kernel's source address for it
 };
 
 // Keeps Maglev tables by their membership, so that only what changed is built anew.

@@ -10,12 +10,13 @@
 namespace teal::rollout {
 
 struct SplitChange {
-  bool changed = false;    // false: it stands so already, nothing is to be stored
-  bool possible = true;    // false: there is nothing to go back to
-  teal_split next{};       // what to store: previous first, then current
+  bool changed = false;  // false: it stands so already, nothing is to be stored
+  bool possible = true;  // false: there is nothing to go back to
+  teal_split next{};     // what to store: previous first, then current
 };
 
-// All new flows to `to`, under the next generation; what decided until now decides the flows without an entry from now on.
+// All new flows to `to`, under the next generation; what decided until now decides the flows without an entry from now
+// on.
 SplitChange cutover(const teal_split& now, model::Pool to);
 
 // Back to the split before the last cutover, under the next generation. A second rollback in a row changes nothing.
