@@ -3,12 +3,15 @@
  * A backend's end of an IP-in-IP tunnel: takes the outer IPv4 or IPv6 header off and hands the inner packet to the
  * stack. Everything else passes. Needed because the test kernel has no ipip device.
  */
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+/* bpf/ needs linux/ before it. */
+/* clang-format off */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
 
 SEC("xdp")
 int decap(struct xdp_md* ctx) {

@@ -4,11 +4,14 @@
  * the trunk, interface TO; "trunk" takes exactly these tags off and sends it to the machine. All else is dropped, so a
  * frame with wrong tags, or none, never arrives. Needed because the test kernel has no VLAN devices.
  */
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+/* bpf/ needs linux/ before it. */
+/* clang-format off */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
 
 SEC("access")
 int put_tags(struct __sk_buff* skb) {

@@ -123,7 +123,7 @@ web      198.51.100.7:40000  blue  10.0.0.1:80  established       3           7
         with open(os.path.join(self.directory.name, self.audit), "r+", encoding="utf-8") as file:
             text = file.read()
             file.seek(0)
-            file.write(text.replace('"uid":0', '"uid":7', 1) if '"uid":0' in text else text.replace('"to"', '"ot"', 1))
+            file.write(text.replace('"uid":0', '"uid":7', 1) if '"uid":0' in text else text.replace('"to"', '"xy"', 1))
         self.assertIn("WARNING: entry 2 of these names", self.good("audit"))
 
     def test_a_failing_audit_is_told(self):

@@ -6,12 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 namespace teal::telemetry {
 namespace {
@@ -59,8 +59,10 @@ TEST_F(AuditTest, ALineSaysWhoWhatWhenAndWhatBecameOfIt) {
   ASSERT_EQ(audit.append(entry_of("/v1/reload", R"({"a":1})")), "");
   const auto line = nlohmann::json::parse(text());
   EXPECT_EQ(line["seq"], 1);
-  EXPECT_TRUE(
-      std::regex_match(line["time"].get<std::string>(), std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z)")));
+  std::string shape = line["time"].get<std::string>();
+  std::replace_if(
+      shape.begin(), shape.end(), [](char c) { return c >= '0' && c <= '9'; }, '9');
+  EXPECT_EQ(shape, "9999-99-99T99:99:99.999999999Z");
   EXPECT_EQ(line["caller"], nlohmann::json::parse(R"({"pid":77,"uid":1000,"gid":1001,"user":"ada"})"));
   EXPECT_EQ(line["request"], nlohmann::json::parse(R"({"method":"POST","path":"/v1/reload","body":{"a":1}})"));
   EXPECT_EQ(line["outcome"], nlohmann::json::parse(R"({"status":200,"code":"ok"})"));
