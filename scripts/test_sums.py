@@ -37,7 +37,7 @@ def programs(path):
 def main(log, directory):
     good, other = 0, []
     for program, outcome, reason in programs(log):
-        inner = [os.path.join(directory, f"{program}{end}.xml") for end in ("", "-test")]
+        inner = [os.path.join(directory, f"{name}.xml") for name in (program, f"{program}-test", f"teal-{program}")]
         inner = [c for path in inner if os.path.exists(path) for c in cases(path)]
         # A program that crashed or was stopped by a sanitizer fails whatever its cases say.
         if not inner or (outcome == "failed" and all(c[1] != "failed" for c in inner)):

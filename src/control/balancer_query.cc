@@ -148,6 +148,17 @@ Result<std::vector<FlowStatus>> Balancer::flows(const FlowQuery& query) {
       if (registry_.service(number).name == query.service) service = number;
     if (service == 0) return std::get<Problem>(find(query.service));
   }
+  if (!query.state.empty()) {
+    std::string known;
+    bool found = false;
+    for (uint8_t state = 1; state < TEAL_FLOW_STATE_COUNT; state++) {
+      found = found || query.state == flow_state_name(state);
+      known += (known.empty() ? "" : ", ") + std::string(flow_state_name(state));
+    }
+    if (!found)
+      return make_problem(ProblemCode::wrong_parameter,
+                          "state '" + query.state + "' is unknown, expected one of: " + known);
+  }
   std::vector<FlowStatus> out;
   const uint32_t now = engine_.now();
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket*, int) {

@@ -5,6 +5,7 @@
 // Exit codes: 0 stopped as asked; 1 could not start or failed; 2 usage; 3 the configuration has errors.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -76,6 +77,8 @@ int run(const std::string& file, model::Config config) {
   asio::io_context context(1);
   telemetry::Audit audit(config.control.audit_log);
   dataplane::Engine engine(config, storage, table);
+  setpriority(PRIO_PROCESS, 0,
+              -20);  // this thread only, best effort: a cutover's answer should not wait for a time slice
   host::Netlink netlink;
   set_addresses(netlink, config);
   control::Balancer balancer(config, file, storage, table, engine);
