@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "flow/storage.h"
 
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <cstring>
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
@@ -173,14 +178,16 @@ TEST_F(StorageTest, HugePagesAreAskedForByName) {
 }
 
 TEST_F(StorageTest, TooFewHugePagesAreSaidSo) {
-  const std::string place = "/dev/hugepages/teal-flow-test-" + std::to_string(getpid());
-  Storage::Options large{place, true, 268435456};  // 5 GiB of table
-  const std::string why = refusal(large);
-  std::filesystem::remove(place);
-  if (why.find("cannot open") != std::string::npos || why.find("not on hugetlbfs") != std::string::npos || why.empty())
-    GTEST_SKIP() << "needs a hugetlbfs at /dev/hugepages that has not 5 GiB free: " << why;
+  const std::string mount_point = (dir.path / "huge").string();
+  std::filesystem::create_directory(mount_point);
+  if (mount("none", mount_point.c_str(), "hugetlbfs", 0, nullptr) != 0)
+    GTEST_SKIP() << "needs the right to mount a hugetlbfs: " << std::strerror(errno);
+  const std::string place = mount_point + "/flows";
+  const std::string why = refusal({place, true, 268435456});  // 5 GiB of table
+  const bool left = std::filesystem::exists(place);
+  umount(mount_point.c_str());
   EXPECT_NE(why.find("MiB of huge pages (vm.nr_hugepages): "), std::string::npos) << why;
-  EXPECT_FALSE(std::filesystem::exists(place)) << "what could not be had was left behind";
+  EXPECT_FALSE(left) << "what could not be had was left behind";
 }
 
 TEST_F(StorageTest, AFileThatCannotBeOpenedIsNamed) {
