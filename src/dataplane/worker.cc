@@ -70,10 +70,11 @@ void Worker::run(const std::atomic<bool>& stop) {
   rte_rcu_qsbr_thread_unregister(qsbr_, id_);
 }
 
-// Sleeps while nothing comes: 20 us at first, 500 us at most (a wake-up costs some 12 us with two software devices).
-// Offline for that time, so that a cutover does not wait.
+// Sleeps while nothing comes: 20 us at first, a millisecond at most (a wake-up costs some 12 us with two software
+// devices). Offline for that time, so that a cutover does not wait.
 void Worker::rest(unsigned idle_rounds) {
-  const long us = std::min<long>(20 + static_cast<long>(idle_rounds - 64) * 10, pipeline_.idle() ? 500 : 100);
+  const long longest = idle_rounds > 1200 ? 1000 : 500;  // half a second of silence: nobody waits for us
+  const long us = std::min<long>(20 + static_cast<long>(idle_rounds - 64) * 10, pipeline_.idle() ? longest : 100);
   rte_rcu_qsbr_thread_offline(qsbr_, id_);
   const timespec t{0, us * 1000};
   nanosleep(&t, nullptr);

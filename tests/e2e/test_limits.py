@@ -124,9 +124,12 @@ def test_idle_cost(world):
     at = topology.two_ports(world)
     teald = start(at, [at.service("web", 80)], idle="adaptive")
     time.sleep(2)
-    before, began = teald.cpu_seconds(), time.monotonic()
-    time.sleep(4)
-    share = (teald.cpu_seconds() - before) / (time.monotonic() - began)
+    windows = []
+    for _ in range(3):  # the median: the machine is noisy
+        before, began = teald.cpu_seconds(), time.monotonic()
+        time.sleep(2)
+        windows.append((teald.cpu_seconds() - before) / (time.monotonic() - began))
+    share = sorted(windows)[1]
     check(share < 0.05, f"idle teald takes {share:.1%} of a core, expected under 5 %")
     return f"{share:.1%} of a core"
 
