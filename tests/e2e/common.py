@@ -64,7 +64,7 @@ def udp_under_load(at, teald, family=4, step=1.2, service="echo", port=5353):
     vip = at.vip(family)
     first = load.Observer(at, "udp", vip=vip, count=1, fresh=True, port=port)
     time.sleep(1.5)
-    first.result()
+    used = {entry.get("port") for entry in first.result()["sockets"]}  # their entries outlive them by udp_s
     kept = load.Observer(at, "udp", vip=vip, count=8, port=port)
     fresh = load.Observer(at, "udp", vip=vip, count=2, fresh=True, port=port, interval_s=0.01)
     windows = []
@@ -73,7 +73,6 @@ def udp_under_load(at, teald, family=4, step=1.2, service="echo", port=5353):
         switch(teald, windows, to, service, rollback=back)
         time.sleep(step)
     sockets, inside = fresh.result()["sockets"], 0
-    used = set()
     for entry in sorted(sockets, key=lambda e: e.get("began_ns", 0)):
         check(not entry["errors"], f"a new UDP socket failed: {entry['errors'][:1]}")
         again = entry.get("port") in used  # to teal still the same flow
