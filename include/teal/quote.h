@@ -5,6 +5,7 @@
 #ifndef TEAL_QUOTE_H
 #define TEAL_QUOTE_H
 
+#include "teal/parse.h"
 #include "teal/rewrite.h"
 
 /* The quoted packet. Offsets from the start of the frame. */

@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
  *
  * Stage 5, rewrite: addresses, ports, TTL, tunnel and Ethernet headers, with checksums kept right incrementally.
- * The frame has been parsed without complaint, so what *pkt names is there to be written.
+ * Headers have been parsed without complaint: what a pointer leads to is there to be written.
  */
 #ifndef TEAL_REWRITE_H
 #define TEAL_REWRITE_H
 
 #include "teal/checksum.h"
-#include "teal/parse.h"
 #include "teal/service.h"
 
 #define TEAL_TUNNEL_TTL 64
 
 enum teal_side { TEAL_SIDE_SRC, TEAL_SIDE_DST };
 
-/* Takes one from the TTL or hop limit. 0 when the packet may not be forwarded any more; it is unchanged then. */
-TEAL_INLINE int teal_hop_down(uint8_t *data, const struct teal_pkt *pkt) {
-  if (pkt->family == 4) {
-    struct teal_ipv4 *ip = (struct teal_ipv4 *)(data + pkt->l3);
-    if (ip->ttl <= 1) return 0;
-    uint16_t from = (uint16_t)(ip->ttl | ip->proto << 8);
-    ip->ttl--;
-    ip->csum = teal_csum_apply(ip->csum, teal_csum_diff16(from, (uint16_t)(ip->ttl | ip->proto << 8)));
+/* Takes one from the TTL or hop limit of the IP header at `ip`. 0 when the packet may not be forwarded any more; it is
+ * unchanged then. */
+TEAL_INLINE int teal_hop_down(uint8_t *ip, uint8_t family) {
+  if (family == 4) {
+    struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
+    if (v4->ttl <= 1) return 0;
+    uint16_t from = (uint16_t)(v4->ttl | v4->proto << 8);
+    v4->ttl--;
+    v4->csum = teal_csum_apply(v4->csum, teal_csum_diff16(from, (uint16_t)(v4->ttl | v4->proto << 8)));
     return 1;
   }
-  struct teal_ipv6 *ip = (struct teal_ipv6 *)(data + pkt->l3);
-  if (ip->hop_limit <= 1) return 0;
-  ip->hop_limit--;
+  struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
+  if (v6->hop_limit <= 1) return 0;
+  v6->hop_limit--;
   return 1;
 }
 
@@ -65,11 +65,11 @@ TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint8_t family, int side, co
   return diff;
 }
 
-/* Destination or source NAT of a TCP or UDP packet: address and port of one side, checksums with them. */
-TEAL_INLINE void teal_nat(uint8_t *data, const struct teal_pkt *pkt, int side, const struct teal_addr *addr,
-                          teal_be16 port) {
-  uint64_t diff = teal_swap_address(data + pkt->l3, pkt->family, side, addr);
-  uint8_t *l4 = data + pkt->l4;
+/* Destination or source NAT of a TCP or UDP packet (IP header at `ip`, transport header at `l4`): address and port of
+ * one side, checksums with them. */
+TEAL_INLINE void teal_nat(uint8_t *ip, uint8_t *l4, uint8_t family, uint8_t proto, int side,
+                          const struct teal_addr *addr, teal_be16 port) {
+  uint64_t diff = teal_swap_address(ip, family, side, addr);
   struct teal_udp *ports = (struct teal_udp *)l4; /* TCP and UDP begin with the same two ports */
   if (side == TEAL_SIDE_SRC) {
     diff += teal_csum_diff16(ports->sport, port);
@@ -78,17 +78,18 @@ TEAL_INLINE void teal_nat(uint8_t *data, const struct teal_pkt *pkt, int side, c
     diff += teal_csum_diff16(ports->dport, port);
     ports->dport = port;
   }
-  teal_l4_csum(l4, pkt->proto, diff);
+  teal_l4_csum(l4, proto, diff);
 }
 
 /* Only the address of one side, ports as they are (hairpin). */
-TEAL_INLINE void teal_nat_address(uint8_t *data, const struct teal_pkt *pkt, int side, const struct teal_addr *addr) {
-  teal_l4_csum(data + pkt->l4, pkt->proto, teal_swap_address(data + pkt->l3, pkt->family, side, addr));
+TEAL_INLINE void teal_nat_address(uint8_t *ip, uint8_t *l4, uint8_t family, uint8_t proto, int side,
+                                  const struct teal_addr *addr) {
+  teal_l4_csum(l4, proto, teal_swap_address(ip, family, side, addr));
 }
 
-/* Lowers the MSS option of a SYN to `limit` bytes (RFC 9293, section 3.7.1). 1 when it did. `end` as for teal_parse. */
-TEAL_INLINE int teal_clamp_mss(uint8_t *data, const uint8_t *end, const struct teal_pkt *pkt, uint16_t limit) {
-  uint8_t *l4 = data + pkt->l4;
+/* Lowers the MSS option of a SYN, TCP header at `l4`, to `limit` bytes (RFC 9293, section 3.7.1). 1 when it did. `end` as
+ * for teal_parse. */
+TEAL_INLINE int teal_clamp_mss(uint8_t *l4, const uint8_t *end, uint16_t limit) {
   struct teal_tcp *tcp = (struct teal_tcp *)l4;
   uint32_t header = (uint32_t)(tcp->offset >> 4) * 4;
   uint32_t at = sizeof(*tcp);

@@ -19,10 +19,9 @@ struct teal_route_slot {
   uint16_t unused;
 };
 
-struct teal_route_table {
-  const struct teal_route_slot *slots;
-  uint32_t mask;                        /* slots - 1 */
-  uint8_t count4;                       /* lengths in use, longest first */
+/* Prefix lengths in use, longest first. */
+struct teal_route_lengths {
+  uint8_t count4;
   uint8_t lengths4[33];
   uint8_t count6;
   uint8_t lengths6[TEAL_ROUTE_LENGTHS];
@@ -41,27 +40,28 @@ TEAL_INLINE uint64_t teal_route_hash(const struct teal_secret *s, const struct t
   return teal_hash64(s, hi ^ (lo * 0x9e3779b97f4a7c15ull) ^ length);
 }
 
-TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_table *t, const struct teal_secret *s, uint8_t family,
-                                      const struct teal_addr *net, uint32_t length) {
-  uint32_t at = (uint32_t)(teal_route_hash(s, net, length) >> 40) & t->mask;
+TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_slot *slots, uint32_t mask, const struct teal_secret *s,
+                                      uint8_t family, const struct teal_addr *net, uint32_t length) {
+  uint32_t at = (uint32_t)(teal_route_hash(s, net, length) >> 40) & mask;
   for (int i = 0; i < TEAL_MATCH_PROBES; i++) {
-    const struct teal_route_slot *slot = &t->slots[(at + (uint32_t)i) & t->mask];
+    const struct teal_route_slot *slot = &slots[(at + (uint32_t)i) & mask];
     if (slot->family == 0) return 0;
     if (slot->family == family && slot->length == length && teal_addr_equal(&slot->net, net)) return slot->hop;
   }
   return 0;
 }
 
-/* Index of the next hop for `dst`; 0 when there is no route. */
-TEAL_INLINE uint32_t teal_route_find(const struct teal_route_table *t, const struct teal_secret *s, uint8_t family,
-                                     const struct teal_addr *dst) {
-  const uint8_t *lengths = family == 4 ? t->lengths4 : t->lengths6;
-  uint32_t count = family == 4 ? t->count4 : t->count6;
-  for (uint32_t i = 0; i < count; i++) {
+/* Index of the next hop for `dst`; 0 when there is no route. `slots` and `mask`: the table; `lengths`: what is in use. */
+TEAL_INLINE uint32_t teal_route_find(const struct teal_route_slot *slots, uint32_t mask,
+                                     const struct teal_route_lengths *lengths, const struct teal_secret *s,
+                                     uint8_t family, const struct teal_addr *dst) {
+  const uint8_t *length = family == 4 ? lengths->lengths4 : lengths->lengths6;
+  uint32_t count = family == 4 ? lengths->count4 : lengths->count6;
+  for (uint32_t i = 0; i < TEAL_ROUTE_LENGTHS; i++) {
+    if (i >= count) break;
     struct teal_addr net = *dst;
-    uint32_t length = lengths[i];
-    teal_addr_mask(&net, length);
-    uint32_t hop = teal_route_probe(t, s, family, &net, length);
+    teal_addr_mask(&net, length[i]);
+    uint32_t hop = teal_route_probe(slots, mask, s, family, &net, length[i]);
     if (hop) return hop;
   }
   return 0;

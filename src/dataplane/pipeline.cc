@@ -263,16 +263,16 @@ void Pipeline::forward(Item& item, const teal_service& service, uint16_t number)
         item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag & teal_swap16(TEAL_IPV4_DF));
     if (!may_split) return too_big(item, limit);
   }
-  if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data, &item.pkt))
+  if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data + item.pkt.l3, item.pkt.family))
     return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   if (service.mss_clamp != 0 && (item.pkt.tcp_flags & TEAL_TCP_SYN))
     counters_.event[TEAL_EV_mss_clamped] +=
-        static_cast<uint64_t>(teal_clamp_mss(data, data + item.m->data_len, &item.pkt, service.mss_clamp));
+        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
   if (service.forward == TEAL_FORWARD_nat) {
-    teal_nat(data, &item.pkt, TEAL_SIDE_DST, &backend.addr, backend.port);
+    teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &backend.addr, backend.port);
     teal_addr seen;
     if (view_->hairpin_any && hairpin_of(item.pkt.family, item.client, &seen)) {
-      teal_nat_address(data, &item.pkt, TEAL_SIDE_SRC, &seen);
+      teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &seen);
       counters_.event[TEAL_EV_hairpin]++;
     }
   }
@@ -343,14 +343,14 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
         item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag & teal_swap16(TEAL_IPV4_DF));
     if (!may_split) return too_big(item, hop.mtu);
   }
-  if (!teal_hop_down(data, &item.pkt)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
+  if (!teal_hop_down(data + item.pkt.l3, item.pkt.family)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   if (service.mss_clamp != 0 && (item.pkt.tcp_flags & TEAL_TCP_SYN))
     counters_.event[TEAL_EV_mss_clamped] +=
-        static_cast<uint64_t>(teal_clamp_mss(data, data + item.m->data_len, &item.pkt, service.mss_clamp));
-  teal_nat(data, &item.pkt, TEAL_SIDE_SRC, &service.vip, service.port);
+        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
+  teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip, service.port);
   if (view_->hairpin_any) {
     const teal_addr seen = address_of(data, item.pkt, TEAL_SIDE_DST);
-    if (!teal_addr_equal(&seen, &item.client)) teal_nat_address(data, &item.pkt, TEAL_SIDE_DST, &item.client);
+    if (!teal_addr_equal(&seen, &item.client)) teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &item.client);
   }
   counters_.event[TEAL_EV_replies]++;
   emit(item, hop, nullptr);

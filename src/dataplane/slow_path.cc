@@ -36,7 +36,7 @@ void Pipeline::icmp_error(Item& item) {
       return sink_.drop(item.m, TEAL_DROP_icmp_unmatched);
     const teal_backend& backend = view_->backends[teal_val_backend(val)];
     if (backend.hop.state != TEAL_HOP_READY) return sink_.drop(item.m, TEAL_DROP_no_neighbour);
-    if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data, &item.pkt))
+    if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data + item.pkt.l3, item.pkt.family))
       return sink_.drop(item.m, TEAL_DROP_ttl_expired);
     if (service.forward == TEAL_FORWARD_nat) {
       teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_SRC, &backend.addr, backend.port, TEAL_SIDE_DST, &backend.addr);
@@ -63,7 +63,7 @@ void Pipeline::icmp_error(Item& item) {
     const teal_hop& hop = client_hop(family, client);
     if (hop.state != TEAL_HOP_READY)
       return sink_.drop(item.m, hop.state == TEAL_HOP_NO_ROUTE ? TEAL_DROP_no_route : TEAL_DROP_no_neighbour);
-    if (!teal_hop_down(data, &item.pkt)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
+    if (!teal_hop_down(data + item.pkt.l3, item.pkt.family)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
     teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_DST, &service.vip, service.port, TEAL_SIDE_SRC, &service.vip);
     if (hairpin) teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_SRC, &client, q.sport, TEAL_SIDE_DST, &client);
     counters_.event[TEAL_EV_icmp_errors]++;

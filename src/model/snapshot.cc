@@ -34,8 +34,8 @@ Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
   view_.endpoints = endpoints_.data();
   view_.refs = refs_.data();
   view_.maglev = maglev_.data();
-  view_.routes.slots = routes_.data();
-  view_.routes.mask = static_cast<uint32_t>(routes_.size() - 1);
+  view_.routes = routes_.data();
+  view_.route_mask = static_cast<uint32_t>(routes_.size() - 1);
   view_.hops = hops_.data();
 }
 
@@ -189,8 +189,8 @@ void Snapshot::add_routes(const SnapshotInput& input) {
   }
   std::set<uint8_t, std::greater<>> lengths4, lengths6;
   for (const auto& [net, hop] : best) (net.address.family == 4 ? lengths4 : lengths6).insert(net.length);
-  for (uint8_t l : lengths4) view_.routes.lengths4[view_.routes.count4++] = l;
-  for (uint8_t l : lengths6) view_.routes.lengths6[view_.routes.count6++] = l;
+  for (uint8_t l : lengths4) view_.route_lengths.lengths4[view_.route_lengths.count4++] = l;
+  for (uint8_t l : lengths6) view_.route_lengths.lengths6[view_.route_lengths.count6++] = l;
 
   for (uint32_t size = power_of_two_above(best.size() * 4);; size *= 2) {
     routes_.assign(size, {});

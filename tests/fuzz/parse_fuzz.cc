@@ -122,7 +122,7 @@ void check_parsed(const Bytes& b, const teal_pkt& pkt) {
 
 void nat(const Bytes& before, const teal_pkt& pkt, int side, const teal_addr& to, teal_be16 port) {
   Frame f(before);
-  teal_nat(f.data.get(), &pkt, side, &to, port);
+  teal_nat(f.data.get() + pkt.l3, f.data.get() + pkt.l4, pkt.family, pkt.proto, side, &to, port);
   const Bytes after = f.bytes();
 
   Change change(before.size());
@@ -146,7 +146,7 @@ void nat(const Bytes& before, const teal_pkt& pkt, int side, const teal_addr& to
 
   // And back: the very bytes, but that a checksum of 0 and of 0xffff are one number.
   const teal_addr was = address_of(&before[pkt.l3], pkt.family, side);
-  teal_nat(f.data.get(), &pkt, side, &was, side == TEAL_SIDE_SRC ? pkt.sport : pkt.dport);
+  teal_nat(f.data.get() + pkt.l3, f.data.get() + pkt.l4, pkt.family, pkt.proto, side, &was, side == TEAL_SIDE_SRC ? pkt.sport : pkt.dport);
   Bytes back = f.bytes();
   for (size_t at : {csum, pkt.family == 4 ? pkt.l3 + size_t{10} : csum})
     if (be16(&back[at]) % 65535 == be16(&before[at]) % 65535) std::memcpy(&back[at], &before[at], 2);
@@ -155,7 +155,7 @@ void nat(const Bytes& before, const teal_pkt& pkt, int side, const teal_addr& to
 
 void hop_down(const Bytes& before, const teal_pkt& pkt) {
   Frame f(before);
-  const int went = teal_hop_down(f.data.get(), &pkt);
+  const int went = teal_hop_down(f.data.get() + pkt.l3, pkt.family);
   const Bytes after = f.bytes();
   const size_t at = pkt.l3 + (pkt.family == 4 ? 8u : 7u);
   Change change(before.size());
@@ -187,7 +187,7 @@ size_t mss_at(const Bytes& b, const teal_pkt& pkt) {
 
 void clamp(const Bytes& before, const teal_pkt& pkt, uint16_t limit) {
   Frame f(before);
-  const int done = teal_clamp_mss(f.data.get(), f.end(), &pkt, limit);
+  const int done = teal_clamp_mss(f.data.get() + pkt.l4, f.end(), limit);
   const Bytes after = f.bytes();
   const size_t at = mss_at(before, pkt);
   CHECK(done == (at != 0 && be16(&before[at]) > limit));

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writers' side of the flow table (the readers' is teal/table.h): insert with displacement and eviction, replace,
-// touch, delete. Any number of threads; each call is short, takes key locks by compare-and-swap and allocates nothing.
+// The flow table in user space: teal/table.h and teal/insert.h over plain memory, and what only a teald does: delete,
+// set a state. Any number of threads; each call is short, takes key locks by compare-and-swap and allocates nothing.
 #pragma once
 
 #include <cstdint>
 
-#include "teal/layout.h"
+#include "flow/reach.h"
 
 namespace teal::flow {
 
@@ -14,12 +14,12 @@ struct InsertCounts {      // added to by Table::insert
   uint64_t evicted = 0;    // half-open or finished entries that gave way
 };
 
-enum class Inserted : uint8_t {
-  entered,   // the given value stands in the table
-  found,     // another packet of the flow was first: *val is what stands there
-  replaced,  // an entry that was over gave its place to the given value
-  no_room,   // nothing written: no slot could be had
-  busy,      // nothing written: the key's lock stayed taken
+enum class Inserted : uint8_t {  // enum teal_inserted
+  entered = TEAL_INSERT_ENTERED,
+  found = TEAL_INSERT_FOUND,  // *val is what stands there
+  replaced = TEAL_INSERT_REPLACED,
+  no_room = TEAL_INSERT_NO_ROOM,
+  busy = TEAL_INSERT_BUSY,
 };
 
 class Table {
@@ -49,11 +49,8 @@ class Table {
   bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state);
 
  private:
-  uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
-  bool lock(uint32_t* word) const;
-  bool make_room(const teal_secret& secret, teal_bucket* b, uint32_t* held, unsigned depth, InsertCounts& counts);
-  bool evict(const teal_secret& secret, const teal_flow_key& key, uint32_t* held, uint32_t now, uint32_t min_age,
-             InsertCounts& counts);
+  [[nodiscard]] uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
+  [[nodiscard]] teal_reach reach(const teal_secret* secret) const;
 
   teal_bucket* buckets_;
   uint32_t count_;

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * Stage 3, the writers' side: how a flow enters the table. Both engines run this; how a bucket or a lock word is reached
+ * is theirs, so each defines, before it includes this file:
+ *
+ *   struct teal_reach { const struct teal_secret *secret; uint32_t buckets, owner, lock_tries; ... };
+ *   struct teal_bucket *teal_reach_bucket(const struct teal_reach *, uint32_t index);   NULL: out of reach
+ *   uint32_t *teal_reach_lock(const struct teal_reach *, uint32_t index);               NULL: out of reach
+ *   void teal_reach_pause(void);
+ */
+#ifndef TEAL_INSERT_H
+#define TEAL_INSERT_H
+
+#include "teal/layout.h"
+
+enum teal_inserted {
+  TEAL_INSERT_ENTERED,  /* the given value stands in the table */
+  TEAL_INSERT_FOUND,    /* another packet of the flow was first: its value is given back */
+  TEAL_INSERT_REPLACED, /* an entry that was over gave its place to the given value */
+  TEAL_INSERT_NO_ROOM,  /* nothing written: no slot could be had */
+  TEAL_INSERT_BUSY,     /* nothing written: the key's lock stayed taken */
+};
+
+struct teal_insertion {
+  struct teal_flow_key key;
+  uint64_t val;       /* to be entered; afterwards what stands in the table */
+  uint64_t replace;   /* the value that the caller judged to be over; 0: none */
+  uint32_t now;       /* ticks, for choosing whom to evict */
+  uint32_t displaced; /* added to: entries moved to their other bucket */
+  uint32_t evicted;   /* added to: half-open or finished entries that gave way */
+};
+
+/* An entry that may give way and was not seen for this long goes before a search two moves deep is made: under a SYN
+ * flood the table is full of them, and the search would cost more than the flood. */
+#define TEAL_STALE_TICKS TEAL_TICKS_PER_S
+#define TEAL_MOVE_TRIES 16
+
+TEAL_INLINE int teal_lock(const struct teal_reach *r, uint32_t *word) {
+  for (uint32_t i = 0; i < r->lock_tries; i++) {
+    if (teal_lock_try(word, r->owner)) return 1;
+    teal_reach_pause();
+  }
+  return 0;
+}
+
+/* Where the key's value stands, NULL when it has no entry. A miss may be one that a displacement under way makes. */
+TEAL_INLINE uint64_t *teal_find(const struct teal_reach *r, const struct teal_flow_key *key, uint64_t *val) {
+  struct teal_bucket *b = teal_reach_bucket(r, teal_bucket_first(key->hash, r->buckets));
+  if (b) {
+    int slot = teal_bucket_find(b, key->key, key->check, val);
+    if (slot >= 0) return &b->val[slot];
+  }
+  b = teal_reach_bucket(r, teal_bucket_second(key->hash, r->buckets));
+  if (b) {
+    int slot = teal_bucket_find(b, key->key, key->check, val);
+    if (slot >= 0) return &b->val[slot];
+  }
+  return 0;
+}
+
+/* Moves the entry of `key` from slot i of `b` to bucket `other`: copy, then free, under the moved key's lock, so that a
+ * reader finds one or both; a reader that passes between them misses and looks again under that lock. 1 when it moved. */
+TEAL_INLINE int teal_move_locked(struct teal_bucket *b, int i, uint64_t key, struct teal_bucket *other) {
+  uint64_t v = TEAL_LOAD(&b->val[i]);
+  if (TEAL_LOAD(&b->key[i]) != key || v == 0) return 0;
+  int to = teal_bucket_claim(other, key, v);
+  if (to < 0) return 0;
+  for (int t = 0; t < TEAL_MOVE_TRIES; t++) {
+    if (TEAL_CAS(&b->val[i], v, 0)) {
+      TEAL_STORE(&b->key[i], 0);
+      return 1;
+    }
+    /* A touch of the old copy between copying and freeing is carried over; then the old one goes. */
+    uint64_t newer = TEAL_LOAD(&b->val[i]);
+    (void)TEAL_CAS(&other->val[to & 3], v, newer);
+    v = newer;
+  }
+  teal_bucket_free(other, to & 3);
+  return 0;
+}
+
+/* Slot i of bucket `at`: free already (1), or freed by a move (1), or not (0). Locks beside that of index `held` are only
+ * tried: no two writers wait in a circle. */
+TEAL_INLINE int teal_vacate(const struct teal_reach *r, uint32_t at, struct teal_bucket *b, int i, uint32_t held,
+                            struct teal_insertion *n) {
+  uint64_t key = TEAL_LOAD(&b->key[i]);
+  if (key == 0) return 1;
+  uint64_t hash = teal_hash64(r->secret, key);
+  uint32_t to = teal_bucket_first(hash, r->buckets);
+  if (to == at) to = teal_bucket_second(hash, r->buckets);
+  struct teal_bucket *other = teal_reach_bucket(r, to);
+  uint32_t index = teal_lock_index(hash, TEAL_LOCKS - 1);
+  uint32_t *word = teal_reach_lock(r, index);
+  if (!other || !word || (index != held && !teal_lock_try(word, r->owner))) return 0;
+  int moved = teal_move_locked(b, i, key, other);
+  if (index != held) teal_unlock(word);
+  n->displaced += (uint32_t)moved;
+  return moved;
+}
+
+/* Frees a slot of bucket `at` by one move. */
+TEAL_INLINE int teal_make_room(const struct teal_reach *r, uint32_t at, uint32_t held, struct teal_insertion *n) {
+  struct teal_bucket *b = teal_reach_bucket(r, at);
+  if (!b) return 0;
+  for (int i = 0; i < TEAL_BUCKET_SLOTS; i++)
+    if (teal_vacate(r, at, b, i, held, n)) return 1;
+  return 0;
+}
+
+/* Frees a slot of bucket `at` by two: room is made in the other bucket of one of its entries first. */
+TEAL_INLINE int teal_make_room_twice(const struct teal_reach *r, uint32_t at, uint32_t held, struct teal_insertion *n) {
+  struct teal_bucket *b = teal_reach_bucket(r, at);
+  if (!b) return 0;
+  for (int i = 0; i < TEAL_BUCKET_SLOTS; i++) {
+    uint64_t key = TEAL_LOAD(&b->key[i]);
+    if (key == 0) return 1;
+    uint64_t hash = teal_hash64(r->secret, key);
+    uint32_t to = teal_bucket_first(hash, r->buckets);
+    if (to == at) to = teal_bucket_second(hash, r->buckets);
+    if (teal_make_room(r, to, held, n) && teal_vacate(r, at, b, i, held, n)) return 1;
+  }
+  return 0;
+}
+
+/* Removes the longest unseen entry of the key's two buckets among those that may give way and were not seen for
+ * `min_age` ticks. 1 when a slot is free now. */
+TEAL_INLINE int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t min_age, struct teal_insertion *n) {
+  uint32_t from = 0, oldest = 0;
+  int slot = -1;
+  for (int side = 0; side < 2; side++) {
+    uint32_t at = side == 0 ? teal_bucket_first(n->key.hash, r->buckets) : teal_bucket_second(n->key.hash, r->buckets);
+    struct teal_bucket *b = teal_reach_bucket(r, at);
+    if (!b) return 0;
+    for (int i = 0; i < TEAL_BUCKET_SLOTS; i++) {
+      uint64_t v = TEAL_LOAD(&b->val[i]);
+      if (v == 0 || !teal_state_gives_way(teal_val_state(v))) continue;
+      uint32_t age = teal_val_age(v, n->now);
+      if (age < min_age && !teal_state_is_over(teal_val_state(v))) continue;
+      if (slot < 0 || age > oldest) {
+        from = at;
+        slot = i;
+        oldest = age;
+      }
+    }
+  }
+  if (slot < 0) return 0;
+  struct teal_bucket *b = teal_reach_bucket(r, from);
+  if (!b) return 0;
+  slot &= TEAL_BUCKET_SLOTS - 1;
+  uint64_t victim = TEAL_LOAD(&b->key[slot]);
+  if (victim == 0) return 1;
+  uint32_t index = teal_lock_index(teal_hash64(r->secret, victim), TEAL_LOCKS - 1);
+  uint32_t *word = teal_reach_lock(r, index);
+  if (!word || (index != held && !teal_lock_try(word, r->owner))) return 0;
+  int gone = 0;
+  uint64_t v = TEAL_LOAD(&b->val[slot]);
+  if (TEAL_LOAD(&b->key[slot]) == victim && v != 0 && teal_state_gives_way(teal_val_state(v)) &&
+      TEAL_CAS(&b->val[slot], v, 0)) {
+    TEAL_STORE(&b->key[slot], 0);
+    n->evicted++;
+    gone = 1;
+  }
+  if (index != held) teal_unlock(word);
+  return gone;
+}
+
+/* Under the key's lock: looks again, then claims a slot, making room for it if need be. */
+TEAL_INLINE enum teal_inserted teal_insert_locked(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
+  uint64_t there = 0;
+  uint64_t *slot = teal_find(r, &n->key, &there);
+  if (slot) {
+    /* Only the entry that was judged may be replaced; last-seen may have moved on meanwhile, backend and state not. */
+    int same = n->replace != 0 && teal_val_backend(there) == teal_val_backend(n->replace) &&
+               teal_val_generation(there) == teal_val_generation(n->replace) &&
+               teal_val_state(there) == teal_val_state(n->replace);
+    if (same && TEAL_CAS(slot, there, n->val)) return TEAL_INSERT_REPLACED;
+    uint64_t now = TEAL_LOAD(slot);
+    if (now == 0) return TEAL_INSERT_NO_ROOM;
+    n->val = now;
+    return TEAL_INSERT_FOUND;
+  }
+  uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
+  for (int attempt = 0; attempt < 3; attempt++) {
+    struct teal_bucket *a = teal_reach_bucket(r, first);
+    if (a && teal_bucket_claim(a, n->key.key, n->val) >= 0) return TEAL_INSERT_ENTERED;
+    struct teal_bucket *b = teal_reach_bucket(r, second);
+    if (b && teal_bucket_claim(b, n->key.key, n->val) >= 0) return TEAL_INSERT_ENTERED;
+    if (teal_make_room(r, first, held, n) || teal_make_room(r, second, held, n)) continue;
+    if (teal_evict(r, held, TEAL_STALE_TICKS, n)) continue;
+    if (teal_make_room_twice(r, first, held, n) || teal_make_room_twice(r, second, held, n)) continue;
+    if (!teal_evict(r, held, 0, n)) break;
+  }
+  return TEAL_INSERT_NO_ROOM;
+}
+
+/* Enters n->val under n->key. Short; takes key locks by compare-and-swap; allocates nothing. */
+TEAL_INLINE enum teal_inserted teal_insert(const struct teal_reach *r, struct teal_insertion *n) {
+  uint32_t held = teal_lock_index(n->key.hash, TEAL_LOCKS - 1);
+  uint32_t *word = teal_reach_lock(r, held);
+  if (!word || !teal_lock(r, word)) return TEAL_INSERT_BUSY;
+  enum teal_inserted result = teal_insert_locked(r, held, n);
+  teal_unlock(word);
+  return result;
+}
+
+#endif
