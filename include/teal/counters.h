@@ -34,7 +34,8 @@
   X(tap_full, "the kernel's tap took no more")                                                           \
   X(reset_flow, "packet of a flow that the operator reset; both ends were sent RST")                     \
   X(no_tap, "not a service's packet, and the port has no tap to the kernel")                             \
-  X(icmp_unmatched, "ICMP error that quotes no flow of the service it is addressed to")
+  X(icmp_unmatched, "ICMP error that quotes no flow of the service it is addressed to")                  \
+  X(punt_lost, "packet that the XDP program leaves to a worker, and no worker takes (teald is away)")
 
 /* What else happened: X(name, what it counts). */
 #define TEAL_EVENTS(X)                                                                                   \
@@ -63,7 +64,8 @@
   X(reply_untracked, "replies translated without an entry")                                              \
   X(neighbour_held, "packets held while the kernel resolved a next hop")                                 \
   X(hairpin, "packets of clients that are backends themselves")                                          \
-  X(mss_clamped, "SYN segments whose MSS option was lowered")
+  X(mss_clamped, "SYN segments whose MSS option was lowered")                                            \
+  X(punted, "packets that the XDP program gave to a worker: fragments, options, errors, too big, unresolved")
 
 enum teal_drop {
 #define X(name, text) TEAL_DROP_##name,

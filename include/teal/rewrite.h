@@ -127,9 +127,8 @@ TEAL_INLINE int teal_clamp_mss(uint8_t *l4, const uint8_t *end, uint16_t limit) 
 /* Bytes of the Ethernet header that leads to a hop. */
 TEAL_INLINE uint32_t teal_eth_len(const struct teal_hop *hop) { return (uint32_t)sizeof(struct teal_eth) + 4u * hop->tags; }
 
-/* Writes the Ethernet header of `hop` so that it ends where the IP header at `ip` begins. */
-TEAL_INLINE void teal_write_eth(uint8_t *ip, const struct teal_hop *hop, uint16_t ethertype) {
-  uint8_t *p = ip - teal_eth_len(hop);
+/* Writes the Ethernet header of `hop`, teal_eth_len() bytes, at `p`. */
+TEAL_INLINE void teal_write_eth(uint8_t *p, const struct teal_hop *hop, uint16_t ethertype) {
   __builtin_memcpy(p, hop->dst, 12); /* dst and src lie side by side in both */
   p += 12;
   for (uint32_t i = 0; i < 2; i++) {

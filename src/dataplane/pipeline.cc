@@ -386,7 +386,7 @@ void Pipeline::send_frame(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_h
     ip = outer;
     type = tunnel->family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6;
   }
-  teal_write_eth(ip, &hop, type);
+  teal_write_eth(ip - teal_eth_len(&hop), &hop, type);
   m->ol_flags = 0;
   sink_.send(hop.port, m);
 }

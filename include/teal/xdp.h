@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * What the XDP program and its loader share beside the flow table: the published view, the ports and the counters. Each
+ * is the value of a BPF array that user space maps; what teald writes and what the program writes never share a line.
+ */
+#ifndef TEAL_XDP_H
+#define TEAL_XDP_H
+
+#include "teal/counters.h"
+#include "teal/layout.h"
+#include "teal/route.h"
+
+#define TEAL_XDP_VERSION 1     /* of everything in this file: a program of another version is not fed this one's views */
+#define TEAL_XDP_PORTS 32u
+#define TEAL_XDP_PORT_SLOTS 256u
+#define TEAL_XDP_QUEUES 64u    /* receive queues a port */
+#define TEAL_XDP_MATCH 524288u /* slots, a power of two */
+#define TEAL_XDP_ENDPOINTS 65536u
+#define TEAL_XDP_REFS 65536u
+#define TEAL_XDP_ROUTES 65536u /* slots, a power of two */
+#define TEAL_XDP_HOPS 32768u
+#define TEAL_XDP_MAGLEVS (2u * TEAL_SERVICES) /* outer slots a half: service number * 2 + pool */
+#define TEAL_MAGLEV_SLOTS 65537u
+#define TEAL_HAIRPIN_BITS 4096u
+#define TEAL_LOCK_XDP 0xffffffffu /* stands in the lock words that the program holds; no teald's instance */
+
+/* A line of the flow table's array: the file of layout.h, 64 bytes at a time. */
+struct teal_line {
+  uint64_t word[8];
+} __attribute__((aligned(64)));
+
+#define TEAL_LINE_HEAD 0u
+#define TEAL_LINE_TICK 2u
+#define TEAL_LINE_LOCKS ((uint32_t)(TEAL_AT_LOCKS / 64))
+#define TEAL_LINE_SPLITS ((uint32_t)(TEAL_AT_SPLITS / 64))
+#define TEAL_LINE_BUCKETS ((uint32_t)(TEAL_AT_BUCKETS / 64))
+TEAL_STATIC_ASSERT(TEAL_AT_LOCKS % 64 == 0 && TEAL_AT_SPLITS % 64 == 0 && TEAL_AT_BUCKETS % 64 == 0, "whole lines");
+TEAL_STATIC_ASSERT(__builtin_offsetof(struct teal_head, tick) == TEAL_LINE_TICK * 64, "the clock's line");
+
+/* A published view. Two stand in the array: teald fills the one that no program reads, then turns control.half. */
+struct teal_xdp_view {
+  struct teal_secret secret;
+  uint32_t buckets;
+  uint32_t match_mask;
+  uint32_t route_mask;
+  uint32_t backend_count;
+  uint32_t hairpin_any;
+  uint32_t hairpin_mask4; /* host order; ~0: none */
+  struct teal_addr hairpin4, hairpin6;
+  uint64_t hairpin_filter[TEAL_HAIRPIN_BITS / 64];
+  struct teal_route_lengths lengths;
+  struct teal_service services[TEAL_SERVICES] __attribute__((aligned(64)));
+  struct teal_backend backends[TEAL_BACKENDS];
+  struct teal_match_slot match[TEAL_XDP_MATCH];
+  struct teal_endpoint endpoints[TEAL_XDP_ENDPOINTS];
+  struct teal_endpoint_ref refs[TEAL_XDP_REFS];
+  struct teal_route_slot routes[TEAL_XDP_ROUTES];
+  struct teal_hop hops[TEAL_XDP_HOPS];
+};
+
+enum teal_xdp_port_kind {
+  TEAL_PORT_NONE = 0,
+  TEAL_PORT_XDP = 1,
+  TEAL_PORT_DPDK = 2, /* packets to it go by a worker */
+};
+
+struct teal_xdp_port { /* by engine's port number */
+  uint32_t ifindex;
+  uint8_t mac[6];
+  uint8_t tags; /* VLAN tags that its traffic carries, taken off towards the kernel */
+  uint8_t kind; /* enum teal_xdp_port_kind */
+};
+
+/* Written by teald; one in its array. */
+struct teal_xdp_control {
+  uint32_t version; /* TEAL_XDP_VERSION */
+  uint32_t half;    /* the view that programs read */
+  struct teal_xdp_port ports[TEAL_XDP_PORTS];
+  struct teal_xdp_port_slot {
+    uint32_t ifindex; /* 0: free */
+    uint32_t port;
+  } slots[TEAL_XDP_PORT_SLOTS];
+};
+
+TEAL_INLINE uint32_t teal_xdp_port_hash(uint32_t ifindex) { return (ifindex * 0x9e3779b1u) >> 24; }
+
+struct teal_service_counts {
+  uint64_t packets, bytes; /* to backends */
+  uint64_t new_flows[2];   /* entered, by pool */
+  uint64_t untracked;
+  uint64_t recovered;
+  uint64_t moved;          /* the ledger */
+  uint64_t unused;
+};
+struct teal_backend_counts {
+  uint64_t packets, bytes;
+};
+
+/* Of one CPU; written by the program that runs on it. `turn` is odd while one runs: what a publisher waits for. */
+struct teal_xdp_cpu {
+  uint64_t turn;
+  uint64_t tunnel_id;
+  uint64_t drop[TEAL_DROP_COUNT];
+  uint64_t event[TEAL_EV_COUNT];
+  struct teal_service_counts service[TEAL_SERVICES] __attribute__((aligned(64)));
+  struct teal_backend_counts backend[TEAL_BACKENDS];
+} __attribute__((aligned(64)));
+
+/* Bit of an address in the hairpin filter. */
+TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {
+  uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
+  return x >> 20; /* 12 bits */
+}
+
+#endif
