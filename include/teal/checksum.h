@@ -36,7 +36,7 @@ TEAL_INLINE uint16_t teal_csum_apply_udp(uint16_t csum, uint64_t diff) {
 TEAL_INLINE uint16_t teal_csum_ipv4(const struct teal_ipv4 *ip) {
   uint32_t w[5];
   uint64_t sum = 0;
-  __builtin_memcpy(w, ip, sizeof(w));
+  TEAL_COPY(w, ip, 20);
   for (int i = 0; i < 5; i++) sum += w[i];
   return (uint16_t)~teal_csum_fold(sum);
 }

@@ -3,10 +3,14 @@
  * Stage 3, the writers' side: how a flow enters the table. Both engines run this; how a bucket or a lock word is reached
  * is theirs, so each defines, before it includes this file:
  *
- *   struct teal_reach { const struct teal_secret *secret; uint32_t buckets, owner, lock_tries; ... };
+ *   struct teal_reach { uint32_t buckets, owner; ... };
+ *   const struct teal_secret *teal_reach_secret(const struct teal_reach *);             NULL: out of reach
  *   struct teal_bucket *teal_reach_bucket(const struct teal_reach *, uint32_t index);   NULL: out of reach
  *   uint32_t *teal_reach_lock(const struct teal_reach *, uint32_t index);               NULL: out of reach
  *   void teal_reach_pause(void);
+ *   TEAL_LOCK_TRIES   how often a lock word is tried
+ *   TEAL_STEP   what stands in front of the steps of an insertion: TEAL_INLINE, or a function that BPF's verifier walks
+ *               by itself (hence their looks at pointers that are never NULL)
  */
 #ifndef TEAL_INSERT_H
 #define TEAL_INSERT_H
@@ -35,12 +39,21 @@ struct teal_insertion {
 #define TEAL_STALE_TICKS TEAL_TICKS_PER_S
 #define TEAL_MOVE_TRIES 16
 
-TEAL_INLINE int teal_lock(const struct teal_reach *r, uint32_t *word) {
-  for (uint32_t i = 0; i < r->lock_tries; i++) {
+/* Takes the lock word of `index`; 0 when it stayed taken. */
+TEAL_STEP int teal_lock(const struct teal_reach *r, uint32_t index) {
+  if (!r) return 0;
+  uint32_t *word = teal_reach_lock(r, index);
+  if (!word) return 0;
+  for (uint32_t i = 0; i < TEAL_LOCK_TRIES; i++) {
     if (teal_lock_try(word, r->owner)) return 1;
     teal_reach_pause();
   }
   return 0;
+}
+
+TEAL_INLINE void teal_release(const struct teal_reach *r, uint32_t index) {
+  uint32_t *word = teal_reach_lock(r, index);
+  if (word) teal_unlock(word);
 }
 
 /* Where the key's value stands, NULL when it has no entry. A miss may be one that a displacement under way makes. */
@@ -79,20 +92,28 @@ TEAL_INLINE int teal_move_locked(struct teal_bucket *b, int i, uint64_t key, str
   return 0;
 }
 
-/* Slot i of bucket `at`: free already (1), or freed by a move (1), or not (0). Locks beside that of index `held` are only
- * tried: no two writers wait in a circle. */
-TEAL_INLINE int teal_vacate(const struct teal_reach *r, uint32_t at, struct teal_bucket *b, int i, uint32_t held,
-                            struct teal_insertion *n) {
+/* The other bucket of `hash` than `at`. */
+TEAL_INLINE uint32_t teal_other_bucket(uint64_t hash, uint32_t buckets, uint32_t at) {
+  uint32_t to = teal_bucket_first(hash, buckets);
+  return to != at ? to : teal_bucket_second(hash, buckets);
+}
+
+/* Slot `i` of bucket `at`: free already (1), or freed by a move (1), or not (0). Locks beside that of index `held` are
+ * only tried: no two writers wait in a circle. */
+TEAL_STEP int teal_vacate(const struct teal_reach *r, uint32_t at, uint32_t i, uint32_t held, struct teal_insertion *n) {
+  if (!r || !n) return 0;
+  const struct teal_secret *secret = teal_reach_secret(r);
+  struct teal_bucket *b = teal_reach_bucket(r, at);
+  if (!b || !secret) return 0;
+  i &= TEAL_BUCKET_SLOTS - 1;
   uint64_t key = TEAL_LOAD(&b->key[i]);
   if (key == 0) return 1;
-  uint64_t hash = teal_hash64(r->secret, key);
-  uint32_t to = teal_bucket_first(hash, r->buckets);
-  if (to == at) to = teal_bucket_second(hash, r->buckets);
-  struct teal_bucket *other = teal_reach_bucket(r, to);
+  uint64_t hash = teal_hash64(secret, key);
+  struct teal_bucket *other = teal_reach_bucket(r, teal_other_bucket(hash, r->buckets, at));
   uint32_t index = teal_lock_index(hash, TEAL_LOCKS - 1);
   uint32_t *word = teal_reach_lock(r, index);
   if (!other || !word || (index != held && !teal_lock_try(word, r->owner))) return 0;
-  int moved = teal_move_locked(b, i, key, other);
+  int moved = teal_move_locked(b, (int)i, key, other);
   if (index != held) teal_unlock(word);
   n->displaced += (uint32_t)moved;
   return moved;
@@ -100,31 +121,32 @@ TEAL_INLINE int teal_vacate(const struct teal_reach *r, uint32_t at, struct teal
 
 /* Frees a slot of bucket `at` by one move. */
 TEAL_INLINE int teal_make_room(const struct teal_reach *r, uint32_t at, uint32_t held, struct teal_insertion *n) {
-  struct teal_bucket *b = teal_reach_bucket(r, at);
-  if (!b) return 0;
-  for (int i = 0; i < TEAL_BUCKET_SLOTS; i++)
-    if (teal_vacate(r, at, b, i, held, n)) return 1;
+  for (uint32_t i = 0; i < TEAL_BUCKET_SLOTS; i++)
+    if (teal_vacate(r, at, i, held, n)) return 1;
   return 0;
 }
 
 /* Frees a slot of bucket `at` by two: room is made in the other bucket of one of its entries first. */
-TEAL_INLINE int teal_make_room_twice(const struct teal_reach *r, uint32_t at, uint32_t held, struct teal_insertion *n) {
+TEAL_STEP int teal_make_room_twice(const struct teal_reach *r, uint32_t at, uint32_t held, struct teal_insertion *n) {
+  if (!r || !n) return 0;
+  const struct teal_secret *secret = teal_reach_secret(r);
   struct teal_bucket *b = teal_reach_bucket(r, at);
-  if (!b) return 0;
-  for (int i = 0; i < TEAL_BUCKET_SLOTS; i++) {
+  if (!b || !secret) return 0;
+  for (uint32_t i = 0; i < TEAL_BUCKET_SLOTS; i++) {
     uint64_t key = TEAL_LOAD(&b->key[i]);
     if (key == 0) return 1;
-    uint64_t hash = teal_hash64(r->secret, key);
-    uint32_t to = teal_bucket_first(hash, r->buckets);
-    if (to == at) to = teal_bucket_second(hash, r->buckets);
-    if (teal_make_room(r, to, held, n) && teal_vacate(r, at, b, i, held, n)) return 1;
+    uint32_t to = teal_other_bucket(teal_hash64(secret, key), r->buckets, at);
+    if (teal_make_room(r, to, held, n) && teal_vacate(r, at, i, held, n)) return 1;
   }
   return 0;
 }
 
 /* Removes the longest unseen entry of the key's two buckets among those that may give way and were not seen for
  * `min_age` ticks. 1 when a slot is free now. */
-TEAL_INLINE int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t min_age, struct teal_insertion *n) {
+TEAL_STEP int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t min_age, struct teal_insertion *n) {
+  if (!r || !n) return 0;
+  const struct teal_secret *secret = teal_reach_secret(r);
+  if (!secret) return 0;
   uint32_t from = 0, oldest = 0;
   int slot = -1;
   for (int side = 0; side < 2; side++) {
@@ -149,7 +171,7 @@ TEAL_INLINE int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t m
   slot &= TEAL_BUCKET_SLOTS - 1;
   uint64_t victim = TEAL_LOAD(&b->key[slot]);
   if (victim == 0) return 1;
-  uint32_t index = teal_lock_index(teal_hash64(r->secret, victim), TEAL_LOCKS - 1);
+  uint32_t index = teal_lock_index(teal_hash64(secret, victim), TEAL_LOCKS - 1);
   uint32_t *word = teal_reach_lock(r, index);
   if (!word || (index != held && !teal_lock_try(word, r->owner))) return 0;
   int gone = 0;
@@ -164,8 +186,22 @@ TEAL_INLINE int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t m
   return gone;
 }
 
+/* Claims a slot for n (1), or makes room for one (0: try again), or cannot (-1). */
+TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
+  if (!r || !n) return -1;
+  uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
+  struct teal_bucket *a = teal_reach_bucket(r, first);
+  if (a && teal_bucket_claim(a, n->key.key, n->val) >= 0) return 1;
+  struct teal_bucket *b = teal_reach_bucket(r, second);
+  if (b && teal_bucket_claim(b, n->key.key, n->val) >= 0) return 1;
+  if (teal_make_room(r, first, held, n) || teal_make_room(r, second, held, n)) return 0;
+  if (teal_evict(r, held, TEAL_STALE_TICKS, n)) return 0;
+  if (teal_make_room_twice(r, first, held, n) || teal_make_room_twice(r, second, held, n)) return 0;
+  return teal_evict(r, held, 0, n) ? 0 : -1;
+}
+
 /* Under the key's lock: looks again, then claims a slot, making room for it if need be. */
-TEAL_INLINE enum teal_inserted teal_insert_locked(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
+TEAL_INLINE int teal_insert_locked(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
   uint64_t there = 0;
   uint64_t *slot = teal_find(r, &n->key, &there);
   if (slot) {
@@ -179,27 +215,18 @@ TEAL_INLINE enum teal_inserted teal_insert_locked(const struct teal_reach *r, ui
     n->val = now;
     return TEAL_INSERT_FOUND;
   }
-  uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
-  for (int attempt = 0; attempt < 3; attempt++) {
-    struct teal_bucket *a = teal_reach_bucket(r, first);
-    if (a && teal_bucket_claim(a, n->key.key, n->val) >= 0) return TEAL_INSERT_ENTERED;
-    struct teal_bucket *b = teal_reach_bucket(r, second);
-    if (b && teal_bucket_claim(b, n->key.key, n->val) >= 0) return TEAL_INSERT_ENTERED;
-    if (teal_make_room(r, first, held, n) || teal_make_room(r, second, held, n)) continue;
-    if (teal_evict(r, held, TEAL_STALE_TICKS, n)) continue;
-    if (teal_make_room_twice(r, first, held, n) || teal_make_room_twice(r, second, held, n)) continue;
-    if (!teal_evict(r, held, 0, n)) break;
-  }
-  return TEAL_INSERT_NO_ROOM;
+  int done = teal_claim_or_make_room(r, held, n);
+  if (done == 0) done = teal_claim_or_make_room(r, held, n);
+  if (done == 0) done = teal_claim_or_make_room(r, held, n);
+  return done > 0 ? TEAL_INSERT_ENTERED : TEAL_INSERT_NO_ROOM;
 }
 
-/* Enters n->val under n->key. Short; takes key locks by compare-and-swap; allocates nothing. */
-TEAL_INLINE enum teal_inserted teal_insert(const struct teal_reach *r, struct teal_insertion *n) {
+/* Enters n->val under n->key; enum teal_inserted. Short; takes key locks by compare-and-swap; allocates nothing. */
+TEAL_INLINE int teal_insert(const struct teal_reach *r, struct teal_insertion *n) {
   uint32_t held = teal_lock_index(n->key.hash, TEAL_LOCKS - 1);
-  uint32_t *word = teal_reach_lock(r, held);
-  if (!word || !teal_lock(r, word)) return TEAL_INSERT_BUSY;
-  enum teal_inserted result = teal_insert_locked(r, held, n);
-  teal_unlock(word);
+  if (!teal_lock(r, held)) return TEAL_INSERT_BUSY;
+  int result = teal_insert_locked(r, held, n);
+  teal_release(r, held);
   return result;
 }
 

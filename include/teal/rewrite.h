@@ -59,9 +59,9 @@ TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint8_t family, int side, co
   struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
   struct teal_addr from;
   uint8_t *at = side == TEAL_SIDE_SRC ? v6->src : v6->dst;
-  __builtin_memcpy(&from, at, sizeof(from));
+  TEAL_COPY(&from, at, 16);
   for (int i = 0; i < 4; i++) diff += teal_csum_diff32(from.words[i], to->words[i]);
-  __builtin_memcpy(at, to, sizeof(*to));
+  TEAL_COPY(at, to, 16);
   return diff;
 }
 
@@ -87,39 +87,47 @@ TEAL_INLINE void teal_nat_address(uint8_t *ip, uint8_t *l4, uint8_t family, uint
   teal_l4_csum(l4, proto, teal_swap_address(ip, family, side, addr));
 }
 
+/* One step over the TCP options of the header at `l4`, `header` bytes long: *at is the offset of an option, and of the
+ * next one afterwards. 1: it was an MSS above `limit` and is `limit` now; 0: go on; -1: there is nothing more to find. */
+TEAL_INLINE int teal_clamp_step(uint8_t *l4, const uint8_t *end, uint32_t header, uint32_t *at, uint16_t limit) {
+  uint8_t *o = l4 + *at;
+  if (*at + 2 > header || o + 2 > end || o[0] == 0) return -1;
+  if (o[0] == 1) {
+    (*at)++;
+    return 0;
+  }
+  if (o[1] < 2) return -1;
+  if (o[0] != 2) {
+    *at += o[1];
+    return 0;
+  }
+  if (o[1] != 4 || *at + 4 > header || o + 4 > end) return -1;
+  uint16_t mss = (uint16_t)(o[2] << 8 | o[3]);
+  if (mss <= limit) return -1;
+  /* The two bytes may lie across two checksum words: sum what stands at even offsets before and after. */
+  uint64_t diff;
+  if ((*at & 1) == 0) {
+    diff = teal_csum_diff16(teal_swap16(mss), teal_swap16(limit));
+  } else {
+    diff = teal_csum_diff16((uint16_t)(o[2] << 8), (uint16_t)((limit >> 8) << 8)) +
+           teal_csum_diff16(o[3], (uint16_t)(limit & 0xff));
+  }
+  o[2] = (uint8_t)(limit >> 8);
+  o[3] = (uint8_t)limit;
+  struct teal_tcp *tcp = (struct teal_tcp *)l4;
+  tcp->csum = teal_csum_apply(tcp->csum, diff);
+  return 1;
+}
+
 /* Lowers the MSS option of a SYN, TCP header at `l4`, to `limit` bytes (RFC 9293, section 3.7.1). 1 when it did. `end` as
  * for teal_parse. */
+#define TEAL_TCP_OPTIONS 40 /* bytes of them, and so at most as many */
 TEAL_INLINE int teal_clamp_mss(uint8_t *l4, const uint8_t *end, uint16_t limit) {
-  struct teal_tcp *tcp = (struct teal_tcp *)l4;
-  uint32_t header = (uint32_t)(tcp->offset >> 4) * 4;
-  uint32_t at = sizeof(*tcp);
-  for (int i = 0; i < 40; i++) {
-    uint8_t *o = l4 + at;
-    if (at + 2 > header || o + 2 > end) return 0;
-    if (o[0] == 0) return 0;
-    if (o[0] == 1) {
-      at++;
-      continue;
-    }
-    if (o[1] < 2) return 0;
-    if (o[0] == 2) {
-      if (o[1] != 4 || at + 4 > header || o + 4 > end) return 0;
-      uint16_t mss = (uint16_t)(o[2] << 8 | o[3]);
-      if (mss <= limit) return 0;
-      /* The two bytes may lie across two checksum words: sum what stands at even offsets before and after. */
-      uint64_t diff;
-      if ((at & 1) == 0) {
-        diff = teal_csum_diff16(teal_swap16(mss), teal_swap16(limit));
-      } else {
-        diff = teal_csum_diff16((uint16_t)(o[2] << 8), (uint16_t)((limit >> 8) << 8)) +
-               teal_csum_diff16(o[3], (uint16_t)(limit & 0xff));
-      }
-      o[2] = (uint8_t)(limit >> 8);
-      o[3] = (uint8_t)limit;
-      tcp->csum = teal_csum_apply(tcp->csum, diff);
-      return 1;
-    }
-    at += o[1];
+  uint32_t header = (uint32_t)(((struct teal_tcp *)l4)->offset >> 4) * 4;
+  uint32_t at = sizeof(struct teal_tcp);
+  for (int i = 0; i < TEAL_TCP_OPTIONS; i++) {
+    int done = teal_clamp_step(l4, end, header, &at, limit);
+    if (done) return done > 0;
   }
   return 0;
 }
@@ -129,15 +137,15 @@ TEAL_INLINE uint32_t teal_eth_len(const struct teal_hop *hop) { return (uint32_t
 
 /* Writes the Ethernet header of `hop`, teal_eth_len() bytes, at `p`. */
 TEAL_INLINE void teal_write_eth(uint8_t *p, const struct teal_hop *hop, uint16_t ethertype) {
-  __builtin_memcpy(p, hop->dst, 12); /* dst and src lie side by side in both */
+  TEAL_COPY(p, hop->dst, 12); /* dst and src lie side by side in both */
   p += 12;
   for (uint32_t i = 0; i < 2; i++) {
     if (i >= hop->tags) break;
-    __builtin_memcpy(p, &hop->vlan[i], 4);
+    TEAL_COPY(p, &hop->vlan[i], 4);
     p += 4;
   }
   teal_be16 type = teal_swap16(ethertype);
-  __builtin_memcpy(p, &type, 2);
+  TEAL_COPY(p, &type, 2);
 }
 
 /* Bytes of the outer header of a tunnel to a backend of `family`. */
@@ -170,8 +178,8 @@ TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *ba
     ip->payload_len = teal_swap16((uint16_t)inner_len);
     ip->next = proto;
     ip->hop_limit = TEAL_TUNNEL_TTL;
-    __builtin_memcpy(ip->src, &backend->tunnel_source, 16);
-    __builtin_memcpy(ip->dst, &backend->addr, 16);
+    TEAL_COPY(ip->src, &backend->tunnel_source, 16);
+    TEAL_COPY(ip->dst, &backend->addr, 16);
   }
 }
 

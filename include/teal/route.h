@@ -19,12 +19,15 @@ struct teal_route_slot {
   uint16_t unused;
 };
 
-/* Prefix lengths in use, longest first. */
+struct teal_route_length {
+  struct teal_addr mask;
+  uint32_t length;
+};
+
+/* Prefix lengths in use, longest first, with their masks. */
 struct teal_route_lengths {
-  uint8_t count4;
-  uint8_t lengths4[33];
-  uint8_t count6;
-  uint8_t lengths6[TEAL_ROUTE_LENGTHS];
+  uint32_t count[2]; /* of IPv4, IPv6 */
+  struct teal_route_length at[2][TEAL_ROUTE_LENGTHS];
 };
 
 TEAL_INLINE void teal_addr_mask(struct teal_addr *a, uint32_t length) {
@@ -55,13 +58,13 @@ TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_slot *slots, uint3
 TEAL_INLINE uint32_t teal_route_find(const struct teal_route_slot *slots, uint32_t mask,
                                      const struct teal_route_lengths *lengths, const struct teal_secret *s,
                                      uint8_t family, const struct teal_addr *dst) {
-  const uint8_t *length = family == 4 ? lengths->lengths4 : lengths->lengths6;
-  uint32_t count = family == 4 ? lengths->count4 : lengths->count6;
+  uint32_t which = family == 4 ? 0 : 1;
   for (uint32_t i = 0; i < TEAL_ROUTE_LENGTHS; i++) {
-    if (i >= count) break;
-    struct teal_addr net = *dst;
-    teal_addr_mask(&net, length[i]);
-    uint32_t hop = teal_route_probe(slots, mask, s, family, &net, length[i]);
+    if (i >= lengths->count[which]) break;
+    const struct teal_route_length *l = &lengths->at[which][i];
+    struct teal_addr net;
+    for (int w = 0; w < 4; w++) net.words[w] = dst->words[w] & l->mask.words[w];
+    uint32_t hop = teal_route_probe(slots, mask, s, family, &net, l->length);
     if (hop) return hop;
   }
   return 0;

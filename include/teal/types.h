@@ -14,7 +14,6 @@
 #endif
 
 #define TEAL_INLINE static inline __attribute__((always_inline))
-#define TEAL_PACKED __attribute__((packed))
 #define TEAL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TEAL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -37,7 +36,21 @@ TEAL_INLINE uint64_t teal_swap64(uint64_t x) { return __builtin_bswap64(x); }
 #define TEAL_LOAD(p) (*(const volatile __typeof__(*(p)) *)(p))
 #define TEAL_STORE(p, v) (*(volatile __typeof__(*(p)) *)(p) = (v))
 #define TEAL_CAS(p, from, to) (__sync_val_compare_and_swap((p), (from), (to)) == (from))
+/* Headers lie at any address. BPF reaches them by whole words all the same; told that they are packed, clang 14 would go
+ * byte by byte. (Their sizes are asserted: there is nothing to pack.) */
+#define TEAL_PACKED
+#define TEAL_UNROLL _Pragma("unroll")
+#define TEAL_COPY(to, from, bytes)                                                                     \
+  do {                                                                                                 \
+    _Pragma("unroll") for (unsigned int teal_i = 0; teal_i + 4 <= (bytes); teal_i += 4)                \
+        *(uint32_t *)((uint8_t *)(to) + teal_i) = *(const uint32_t *)((const uint8_t *)(from) + teal_i); \
+    if ((bytes) & 2)                                                                                   \
+      *(uint16_t *)((uint8_t *)(to) + ((bytes) & ~3u)) = *(const uint16_t *)((const uint8_t *)(from) + ((bytes) & ~3u)); \
+  } while (0)
 #else
+#define TEAL_PACKED __attribute__((packed))
+#define TEAL_UNROLL
+#define TEAL_COPY(to, from, bytes) __builtin_memcpy((to), (from), (bytes)) /* bytes: a constant, even */
 #define TEAL_LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define TEAL_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define TEAL_CAS(p, from, to) (__sync_bool_compare_and_swap((p), (from), (to)))

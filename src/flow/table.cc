@@ -2,15 +2,8 @@
 #include "flow/table.h"
 
 namespace teal::flow {
-namespace {
-
-// A lock is held for some tens of nanoseconds, unless its holder lost its CPU: then about 100 us are waited.
-constexpr uint32_t lock_tries = 4000;
-
-}  // namespace
-
 teal_reach Table::reach(const teal_secret* secret) const {
-  return {secret, count_, owner_, lock_tries, buckets_, locks_};
+  return {secret, count_, owner_, buckets_, locks_};
 }
 
 uint64_t* Table::find(const teal_flow_key& key, uint64_t* val) const {
@@ -22,7 +15,7 @@ Inserted Table::insert(const teal_secret& secret, const teal_flow_key& key, uint
                        uint32_t now, InsertCounts& counts) {
   const teal_reach r = reach(&secret);
   teal_insertion n{key, *val, replace, now, 0, 0};
-  const enum teal_inserted result = teal_insert(&r, &n);
+  const int result = teal_insert(&r, &n);
   *val = n.val;
   counts.displaced += n.displaced;
   counts.evicted += n.evicted;
@@ -42,16 +35,16 @@ bool Table::remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t
 }
 
 bool Table::set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state) {
-  uint32_t* word = lock_of(teal_hash64(&secret, key));
+  const uint32_t index = teal_lock_index(teal_hash64(&secret, key), TEAL_LOCKS - 1);
   const teal_reach r = reach(&secret);
-  if (!teal_lock(&r, word)) return false;
+  if (!teal_lock(&r, index)) return false;
   bool done = false;
   for (int i = 0; i < 64 && !done; i++) {
     const uint64_t v = TEAL_LOAD(&b->val[slot]);
     if (v == 0 || TEAL_LOAD(&b->key[slot]) != key) break;
     done = TEAL_CAS(&b->val[slot], v, (v & ~(15ull << 38)) | static_cast<uint64_t>(state) << 38);
   }
-  teal_unlock(word);
+  teal_release(&r, index);
   return done;
 }
 

@@ -32,11 +32,14 @@ Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
   view_.match = match_.data();
   view_.match_mask = static_cast<uint32_t>(match_.size() - 1);
   view_.endpoints = endpoints_.data();
+  view_.endpoint_count = static_cast<uint32_t>(endpoints_.size());
   view_.refs = refs_.data();
+  view_.ref_count = static_cast<uint32_t>(refs_.size());
   view_.maglev = maglev_.data();
   view_.routes = routes_.data();
   view_.route_mask = static_cast<uint32_t>(routes_.size() - 1);
   view_.hops = hops_.data();
+  view_.hop_count = static_cast<uint32_t>(hops_.size());
 }
 
 std::shared_ptr<const MaglevTable> Snapshot::maglev(uint16_t service, uint8_t pool) const {
@@ -189,8 +192,13 @@ void Snapshot::add_routes(const SnapshotInput& input) {
   }
   std::set<uint8_t, std::greater<>> lengths4, lengths6;
   for (const auto& [net, hop] : best) (net.address.family == 4 ? lengths4 : lengths6).insert(net.length);
-  for (uint8_t l : lengths4) view_.route_lengths.lengths4[view_.route_lengths.count4++] = l;
-  for (uint8_t l : lengths6) view_.route_lengths.lengths6[view_.route_lengths.count6++] = l;
+  for (const auto& [which, set] : {std::pair{0, &lengths4}, std::pair{1, &lengths6}})
+    for (uint8_t l : *set) {
+      teal_route_length& out = view_.route_lengths.at[which][view_.route_lengths.count[which]++];
+      for (uint32_t& word : out.mask.words) word = ~0u;
+      teal_addr_mask(&out.mask, l);
+      out.length = l;
+    }
 
   for (uint32_t size = power_of_two_above(best.size() * 4);; size *= 2) {
     routes_.assign(size, {});

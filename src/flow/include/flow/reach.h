@@ -6,10 +6,13 @@
 
 struct teal_reach {
   const teal_secret* secret;
-  uint32_t buckets, owner, lock_tries;
+  uint32_t buckets, owner;
   teal_bucket* base;
   uint32_t* locks;
 };
+inline const teal_secret* teal_reach_secret(const teal_reach* r) {
+  return r->secret;
+}
 inline teal_bucket* teal_reach_bucket(const teal_reach* r, uint32_t index) {
   return &r->base[index];
 }
@@ -20,4 +23,7 @@ inline void teal_reach_pause() {
   __builtin_ia32_pause();
 }
 
+// A lock is held for some tens of nanoseconds, unless its holder lost its CPU: then about 100 us are waited.
+#define TEAL_LOCK_TRIES 4000u
+#define TEAL_STEP TEAL_INLINE
 #include "teal/insert.h"

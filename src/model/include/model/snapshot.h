@@ -26,12 +26,15 @@ struct View {
   const teal_match_slot* match = nullptr;
   uint32_t match_mask = 0;
   const teal_endpoint* endpoints = nullptr;  // index 0 unused
+  uint32_t endpoint_count = 0;
   const teal_endpoint_ref* refs = nullptr;
+  uint32_t ref_count = 0;
   const uint16_t* const* maglev = nullptr;  // tables of maglev_slots backend numbers; 0: nullptr
   const teal_route_slot* routes = nullptr;
   uint32_t route_mask = 0;  // slots - 1
   teal_route_lengths route_lengths{};
   const teal_hop* hops = nullptr;    // by the route table's index; 0: no route
+  uint32_t hop_count = 0;
   uint64_t hairpin_filter[64]{};     // bit per hashed NAT backend address: clear means "no backend"
   teal_addr hairpin4{}, hairpin6{};  // network part; the backend's number is added to the last 32 bits
   uint32_t hairpin_mask4 = 0;        // host order; ~0: none

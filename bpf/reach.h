@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * How the program reaches shared memory: lines of the table's array, the view, one CPU's counters.
+ */
+#ifndef TEAL_BPF_REACH_H
+#define TEAL_BPF_REACH_H
+
+#include "maps.h"
+
+TEAL_INLINE struct teal_line *teal_line_at(uint32_t index) {
+  return bpf_map_lookup_elem(&teal_table, &index);
+}
+
+/* teal/insert.h asks for these. */
+struct teal_reach {
+  uint32_t half, buckets, owner;
+};
+
+TEAL_INLINE struct teal_xdp_view *teal_view_at(uint32_t half) { return bpf_map_lookup_elem(&teal_views, &half); }
+
+TEAL_INLINE const struct teal_secret *teal_reach_secret(const struct teal_reach *r) {
+  struct teal_xdp_view *v = teal_view_at(r->half & 1);
+  return v ? &v->secret : 0;
+}
+
+TEAL_INLINE struct teal_bucket *teal_reach_bucket(const struct teal_reach *r, uint32_t index) {
+  (void)r;
+  return (struct teal_bucket *)teal_line_at(TEAL_LINE_BUCKETS + index);
+}
+
+TEAL_INLINE uint32_t *teal_reach_lock(const struct teal_reach *r, uint32_t index) {
+  (void)r;
+  struct teal_line *line = teal_line_at(TEAL_LINE_LOCKS + index / 16);
+  return line ? (uint32_t *)line + (index & 15) : 0;
+}
+
+TEAL_INLINE void teal_reach_pause(void) {}
+
+TEAL_INLINE struct teal_split *teal_split_at(uint32_t group) {
+  struct teal_line *line = teal_line_at(TEAL_LINE_SPLITS + group / 4);
+  return line ? (struct teal_split *)line + (group & 3) : 0;
+}
+
+/* Ticks; user space writes the word, so it stands still while teald is away. */
+TEAL_INLINE uint32_t teal_clock(void) {
+  struct teal_line *line = teal_line_at(TEAL_LINE_TICK);
+  return line ? TEAL_LOAD((uint32_t *)line) : 0;
+}
+
+TEAL_INLINE struct teal_reach teal_reach_of(const struct teal_xdp_view *v, uint32_t half) {
+  struct teal_reach r = {half, v->buckets, TEAL_LOCK_XDP};
+  return r;
+}
+
+TEAL_INLINE struct teal_xdp_cpu *teal_this_cpu(void) {
+  uint32_t cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&teal_cpus, &cpu);
+}
+
+/* A function of its own: the verifier walks it once, and the common way stays short. */
+#define TEAL_SEPARATE __attribute__((noinline))
+#define TEAL_STEP TEAL_SEPARATE
+#define TEAL_LOCK_TRIES 64u
+#include "teal/insert.h"
+
+#endif

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * The XDP engine: the five stages, one packet at a time, on the flow table that the workers use. What it does not do
+ * itself (verdict PUNT) it leaves untouched to a worker, through AF_XDP; what is not a service's goes to the kernel.
+ *
+ * Read from the end: teal_xdp() -> carry() -> classify -> to_backend() / to_client() -> send.
+ */
+#include "seldom.h"
+#include "teal/parse.h"
+#include "teal/rewrite.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* One packet on its way. Everything is inlined: the members live in registers and on the stack. */
+struct teal_trip {
+  struct xdp_md *ctx;
+  struct teal_xdp_control *control;
+  struct teal_xdp_view *view;
+  struct teal_xdp_cpu *cpu;
+  uint32_t half;
+  uint32_t now;
+  uint32_t port;      /* it came in by */
+  uint32_t frame_len; /* bytes, all fragments of a scattered frame */
+  struct teal_pkt pkt;
+  struct teal_addr client; /* as the table knows it */
+  struct teal_flow_key key;
+  uint32_t service;
+  uint32_t backend; /* of replies: by endpoint */
+};
+
+TEAL_INLINE int teal_drop(struct teal_trip *t, uint32_t reason) {
+  if (reason < TEAL_DROP_COUNT) t->cpu->drop[reason]++;
+  return XDP_DROP;
+}
+
+TEAL_INLINE void teal_event(struct teal_trip *t, uint32_t event) { t->cpu->event[event]++; }
+
+/* Leaves the packet, which must be as it came, to a worker. Without one (teald is away) it is lost, and counted. */
+TEAL_INLINE int teal_punt(struct teal_trip *t) {
+  uint32_t queue = t->ctx->rx_queue_index;
+  if (queue < TEAL_XDP_QUEUES && t->port < TEAL_XDP_PORTS &&
+      bpf_redirect_map(&teal_xsks, t->port * TEAL_XDP_QUEUES + queue, 0) == XDP_REDIRECT) {
+    teal_event(t, TEAL_EV_punted);
+    return XDP_REDIRECT;
+  }
+  return teal_drop(t, TEAL_DROP_punt_lost);
+}
+
+/* To the kernel, without the VLAN tags that the port's configuration says are its. */
+TEAL_INLINE int teal_kernel(struct teal_trip *t) {
+  uint32_t tags = t->control->ports[t->port & (TEAL_XDP_PORTS - 1)].tags;
+  teal_event(t, TEAL_EV_to_kernel);
+  if (TEAL_LIKELY(tags == 0) || t->pkt.tags < tags) return XDP_PASS;
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  uint8_t macs[12];
+  if (data + 22 > end) return XDP_PASS;
+  TEAL_COPY(macs, data, 12);
+  if (tags == 1)
+    TEAL_COPY(data + 4, macs, 12);
+  else
+    TEAL_COPY(data + 8, macs, 12);
+  if (bpf_xdp_adjust_head(t->ctx, tags == 1 ? 4 : 8) != 0) return teal_drop(t, TEAL_DROP_no_room);
+  return XDP_PASS;
+}
+
+/* Out by `hop`, whose Ethernet header has been written. */
+TEAL_INLINE int teal_leave(struct teal_trip *t, const struct teal_hop *hop, uint32_t len) {
+  t->cpu->event[TEAL_EV_tx_packets]++;
+  t->cpu->event[TEAL_EV_tx_bytes] += len;
+  if (TEAL_LIKELY(hop->port == t->port)) return XDP_TX;
+  return (int)bpf_redirect(t->control->ports[hop->port & (TEAL_XDP_PORTS - 1)].ifindex, 0);
+}
+
+/* Whether this program can send by the hop, or a worker must. */
+TEAL_INLINE int teal_ours_to_send(struct teal_trip *t, const struct teal_hop *hop) {
+  return hop->port == t->port || t->control->ports[hop->port & (TEAL_XDP_PORTS - 1)].kind == TEAL_PORT_XDP;
+}
+
+/* The headers of a packet without IP options: 1 and pointers that the verifier knows to be readable and writable. */
+TEAL_INLINE int teal_headers(struct teal_trip *t, uint8_t **ip, uint8_t **l4) {
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  uint32_t l3 = t->pkt.l3;
+  if (l3 > 22) return 0;
+  *ip = data + l3;
+  *l4 = *ip + (t->pkt.family == 4 ? sizeof(struct teal_ipv4) : sizeof(struct teal_ipv6));
+  uint8_t *last = *l4 + (t->pkt.proto == TEAL_PROTO_TCP ? sizeof(struct teal_tcp) : sizeof(struct teal_udp));
+  return last <= end;
+}
+
+/* Ethernet header of `hop` in front of the IP header, and away. The IP packet is as it is to leave. */
+TEAL_INLINE int teal_send(struct teal_trip *t, const struct teal_hop *hop) {
+  uint32_t front = teal_eth_len(hop);
+  uint16_t type = t->pkt.family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6;
+  if (TEAL_UNLIKELY(front != t->pkt.l3) && bpf_xdp_adjust_head(t->ctx, (int)t->pkt.l3 - (int)front) != 0)
+    return teal_drop(t, TEAL_DROP_no_room);
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  if (data + 22 > end) return teal_drop(t, TEAL_DROP_truncated);
+  teal_write_eth(data, hop, type);
+  return teal_leave(t, hop, t->frame_len - t->pkt.l3 + front);
+}
+
+/* The same through a tunnel. */
+TEAL_INLINE int teal_send_tunnel(struct teal_trip *t, const struct teal_backend *b, uint8_t traffic_class) {
+  const struct teal_hop *hop = &b->hop;
+  uint32_t outer = b->family == 4 ? sizeof(struct teal_ipv4) : sizeof(struct teal_ipv6);
+  uint32_t front = teal_eth_len(hop);
+  /* Ethernet padding must not travel inside the tunnel. */
+  uint32_t excess = t->frame_len - t->pkt.l3 - t->pkt.l3_len;
+  if (TEAL_UNLIKELY(excess != 0) && bpf_xdp_adjust_tail(t->ctx, -(int)excess) != 0)
+    return teal_drop(t, TEAL_DROP_no_room);
+  if (bpf_xdp_adjust_head(t->ctx, (int)t->pkt.l3 - (int)(front + outer)) != 0) return teal_drop(t, TEAL_DROP_no_room);
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  if (front > 22) return XDP_ABORTED;
+  uint8_t *ip = data + front;
+  if (data + 22 > end || ip + sizeof(struct teal_ipv6) > end) return teal_drop(t, TEAL_DROP_truncated);
+  teal_write_tunnel(ip, b, t->pkt.family, traffic_class, t->pkt.l3_len, teal_swap16((uint16_t)t->cpu->tunnel_id++));
+  teal_write_eth(data, hop, b->family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
+  return teal_leave(t, hop, t->pkt.l3_len + outer + front);
+}
+
+/* Last-seen and TCP state of an entry; most packets change neither. */
+TEAL_INLINE void teal_touch(struct teal_trip *t, uint64_t *slot, uint64_t val, uint32_t dir, uint32_t two_way) {
+  uint8_t flags = t->pkt.tcp_flags, proto = t->pkt.proto;
+  if (TEAL_LIKELY(teal_val_after(val, proto, (uint8_t)dir, flags, (uint8_t)two_way, t->now) == val)) return;
+  teal_xdp_touch(slot, val, proto | dir << 8 | (uint32_t)flags << 16 | two_way << 24, t->now);
+}
+
+/* Rewrites to backend `number` and sends. Nothing is written before it is sure that no worker is needed. */
+TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc, uint32_t number) {
+  const struct teal_backend *b = &t->view->backends[number & (TEAL_BACKENDS - 1)];
+  const struct teal_hop *hop = &b->hop;
+  if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
+    return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
+  int tunnel = svc->forward == TEAL_FORWARD_ipip;
+  uint32_t limit = hop->mtu - (tunnel ? teal_tunnel_len(b->family) : 0);
+  if (TEAL_UNLIKELY(t->pkt.l3_len > limit || !teal_ours_to_send(t, hop))) return teal_punt(t);
+  uint8_t *ip, *l4;
+  if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
+  if (svc->forward != TEAL_FORWARD_l2dsr && !teal_hop_down(ip, t->pkt.family)) return teal_drop(t, TEAL_DROP_ttl_expired);
+  if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
+    t->cpu->event[TEAL_EV_mss_clamped] +=
+        (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
+  uint8_t traffic_class = tunnel ? teal_traffic_class(ip, t->pkt.family) : 0;
+  if (svc->forward == TEAL_FORWARD_nat) {
+    teal_nat(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_DST, &b->addr, b->port);
+    if (TEAL_UNLIKELY(t->view->hairpin_any)) {
+      struct teal_addr seen = t->client;
+      uint32_t bit = teal_hairpin_bit(&seen);
+      if ((t->view->hairpin_filter[bit / 64 & 63] >> (bit % 64) & 1) &&
+          teal_xdp_hairpin_of(t->half, t->pkt.family, &seen)) {
+        if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
+        teal_nat_address(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_SRC, &seen);
+        teal_event(t, TEAL_EV_hairpin);
+      }
+    }
+  }
+  struct teal_service_counts *sc = &t->cpu->service[t->service & (TEAL_SERVICES - 1)];
+  sc->packets++;
+  sc->bytes += t->frame_len;
+  struct teal_backend_counts *bc = &t->cpu->backend[number & (TEAL_BACKENDS - 1)];
+  bc->packets++;
+  bc->bytes += t->frame_len;
+  teal_event(t, TEAL_EV_forwarded);
+  return tunnel ? teal_send_tunnel(t, b, traffic_class) : teal_send(t, hop);
+}
+
+TEAL_INLINE void teal_share(struct teal_trip *t, struct teal_shared *w, teal_be16 port) {
+  w->half = t->half;
+  w->client = t->client;
+  w->port = port;
+  w->service = (uint16_t)t->service;
+  w->family = t->pkt.family;
+  w->now = t->now;
+}
+
+/* The backend of a flow without an entry: split, then Maglev. 0: none, and *verdict says what becomes of the packet. */
+TEAL_INLINE uint32_t teal_choose(struct teal_trip *t, const struct teal_service *svc, enum teal_action action,
+                                 uint8_t *pool, uint64_t *generation, int *verdict) {
+  struct teal_split *split = teal_split_at(svc->group);
+  if (!split) return 0;
+  const struct teal_secret *s = &t->view->secret;
+  uint64_t current = TEAL_LOAD(&split->current);
+  uint64_t word = teal_deciding_split(action, current, TEAL_LOAD(&split->previous));
+  *pool = (uint8_t)teal_pool_of(word, teal_point(s, teal_point_basis(s, svc, &t->client, t->key.key)));
+  *generation = teal_split_generation(word);
+  if (svc->maglev[*pool & 1] == 0) {
+    *verdict = teal_drop(t, TEAL_DROP_no_backend);
+    return 0;
+  }
+  uint32_t outer = t->half * TEAL_XDP_MAGLEVS + t->service * 2 + (*pool & 1), zero = 0;
+  void *inner = bpf_map_lookup_elem(&teal_maglevs, &outer);
+  struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+  if (!table) {
+    *verdict = teal_drop(t, TEAL_DROP_no_backend);
+    return 0;
+  }
+  int shared = (svc->flags & TEAL_SERVICE_SHARED) && action == TEAL_ACT_ENTER;
+  for (uint32_t i = 0; i < 64; i++) {
+    uint32_t slot = teal_maglev_slot(s, t->key.key, i, TEAL_MAGLEV_SLOTS);
+    uint32_t backend = slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
+    if (TEAL_LIKELY(!shared)) return backend;
+    struct teal_scratch *w = teal_scratch_here();
+    if (!w) return 0;
+    teal_share(t, &w->shared, t->pkt.sport);
+    if (!teal_xdp_clashes(&w->shared, backend)) return backend;
+  }
+  *verdict = teal_drop(t, TEAL_DROP_reply_clash);
+  return 0;
+}
+
+/* Enters *val for the packet's flow; afterwards *val is what decides. 0 when the key's lock stayed taken. */
+TEAL_INLINE int teal_enter(struct teal_trip *t, const struct teal_service *svc, enum teal_action action, uint64_t old,
+                           uint64_t *val) {
+  struct teal_scratch *scratch = teal_scratch_here();
+  if (!scratch) return 0;
+  struct teal_insertion *n = &scratch->insertion;
+  n->key = t->key;
+  n->val = *val;
+  n->replace = old;
+  n->now = t->now;
+  n->displaced = 0;
+  n->evicted = 0;
+  struct teal_reach r = teal_reach_of(t->view, t->half);
+  int result = teal_insert(&r, n);
+  struct teal_service_counts *sc = &t->cpu->service[t->service & (TEAL_SERVICES - 1)];
+  t->cpu->event[TEAL_EV_flows_displaced] += n->displaced;
+  t->cpu->event[TEAL_EV_flows_evicted] += n->evicted;
+  if (result == TEAL_INSERT_BUSY) return 0;
+  if (result == TEAL_INSERT_NO_ROOM) {
+    teal_event(t, TEAL_EV_flows_untracked);
+    sc->untracked++;
+    return 1;
+  }
+  if (result == TEAL_INSERT_FOUND) {
+    *val = n->val;
+    return 1;
+  }
+  if (result == TEAL_INSERT_REPLACED && !teal_state_is_over(teal_val_state(old)) && !teal_flow_expired(svc, old, t->now) &&
+      teal_val_backend(old) != teal_val_backend(*val)) {
+    teal_event(t, TEAL_EV_flows_moved);
+    sc->moved++;
+  }
+  teal_event(t, TEAL_EV_flows_new);
+  sc->new_flows[teal_val_pool(*val) & 1]++;
+  if (action == TEAL_ACT_RECOVER) {
+    teal_event(t, TEAL_EV_flows_recovered);
+    sc->recovered++;
+  }
+  return 1;
+}
+
+/* Stages 3 to 5 of a client's packet. */
+TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
+  const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
+  struct teal_reach r = teal_reach_of(t->view, t->half);
+  uint64_t val = 0;
+  uint64_t *slot = teal_find(&r, &t->key, &val);
+  enum teal_action action = teal_decide(svc, val, t->pkt.proto, t->pkt.tcp_flags, t->now);
+  uint32_t backend;
+  if (TEAL_LIKELY(slot && action == TEAL_ACT_KEEP)) {
+    teal_touch(t, slot, val, TEAL_TO_BACKEND, svc->forward == TEAL_FORWARD_nat);
+    backend = teal_val_backend(val);
+  } else {
+    if (action == TEAL_ACT_RESET) return teal_punt(t);
+    if ((svc->flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return teal_kernel(t);
+    uint8_t pool = 0;
+    uint64_t generation = 0;
+    int verdict = XDP_ABORTED;
+    backend = teal_choose(t, svc, action, &pool, &generation, &verdict);
+    if (backend == 0) return verdict;
+    if (action != TEAL_ACT_STATELESS) {
+      uint64_t entry = teal_val((uint16_t)backend, pool, generation, teal_first_state(action, t->pkt.proto), t->key.check,
+                                t->now);
+      if (!teal_enter(t, svc, action, val, &entry)) return teal_punt(t);
+      backend = teal_val_backend(entry);
+    }
+  }
+  return teal_forward(t, svc, backend);
+}
+
+/* Stages 3 to 5 of a NAT backend's reply. */
+TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
+  struct teal_reach r = teal_reach_of(t->view, t->half);
+  uint64_t val = 0;
+  uint64_t *slot = teal_find(&r, &t->key, &val);
+  int shared = t->view->endpoints[endpoint & (TEAL_XDP_ENDPOINTS - 1)].count > 1;
+  if (TEAL_UNLIKELY(shared) && (!slot || teal_val_backend(val) != t->backend)) {
+    struct teal_scratch *w = teal_scratch_here();
+    if (!w) return XDP_ABORTED;
+    teal_share(t, &w->shared, t->pkt.dport);
+    w->shared.endpoint = endpoint;
+    slot = 0;
+    if (teal_xdp_find_reply(&w->shared)) {
+      t->service = w->shared.service;
+      t->backend = w->shared.backend;
+      t->key = teal_key_of(&t->view->secret, t->pkt.family, &t->client, t->pkt.dport, (uint16_t)t->service);
+      slot = teal_find(&r, &t->key, &val);
+      if (slot && teal_val_backend(val) != t->backend) slot = 0;
+    }
+  }
+  const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
+  if (TEAL_LIKELY(slot != 0)) {
+    if (TEAL_UNLIKELY(teal_val_backend(val) != t->backend)) return teal_drop(t, TEAL_DROP_reply_mismatch);
+    if (TEAL_UNLIKELY(teal_val_state(val) == TEAL_FLOW_reset)) return teal_punt(t);
+  }
+  struct teal_addr client = t->client;
+  uint32_t index = teal_xdp_route(t->half, t->pkt.family, &client);
+  const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
+  if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
+    return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
+  if (TEAL_UNLIKELY(!teal_ours_to_send(t, hop))) return teal_punt(t); /* the worker does all that follows */
+  if (TEAL_LIKELY(slot != 0)) {
+    teal_touch(t, slot, val, TEAL_TO_CLIENT, 1);
+  } else {
+    /* The backend knows best which flows are its own: one that the table lost is entered again from its reply. */
+    int enters = t->pkt.proto == TEAL_PROTO_TCP && !shared &&
+                 !(t->pkt.tcp_flags & (TEAL_TCP_RST | TEAL_TCP_SYN | TEAL_TCP_FIN));
+    if (t->pkt.l3_len > hop->mtu) return teal_punt(t);
+    if (enters) {
+      struct teal_split *split = teal_split_at(svc->group);
+      uint64_t generation = split ? teal_split_generation(TEAL_LOAD(&split->current)) : 0;
+      uint64_t entry = teal_val((uint16_t)t->backend, t->view->backends[t->backend & (TEAL_BACKENDS - 1)].pool, generation,
+                                TEAL_FLOW_recovered, t->key.check, t->now);
+      if (!teal_enter(t, svc, TEAL_ACT_RECOVER, 0, &entry)) return teal_punt(t);
+    }
+    teal_event(t, TEAL_EV_reply_untracked);
+  }
+  if (TEAL_UNLIKELY(t->pkt.l3_len > hop->mtu)) return teal_punt(t);
+  uint8_t *ip, *l4;
+  if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
+  if (!teal_hop_down(ip, t->pkt.family)) return teal_drop(t, TEAL_DROP_ttl_expired);
+  if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
+    t->cpu->event[TEAL_EV_mss_clamped] +=
+        (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
+  teal_nat(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_SRC, &svc->vip, svc->port);
+  if (TEAL_UNLIKELY(t->view->hairpin_any)) {
+    struct teal_addr seen = {};
+    if (t->pkt.family == 4)
+      seen.v4 = ((struct teal_ipv4 *)ip)->dst;
+    else
+      TEAL_COPY(&seen, ((struct teal_ipv6 *)ip)->dst, 16);
+    if (!teal_addr_equal(&seen, &client))
+      teal_nat_address(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_DST, &client);
+  }
+  teal_event(t, TEAL_EV_replies);
+  return teal_send(t, hop);
+}
+
+TEAL_INLINE uint32_t teal_match(struct teal_trip *t, const struct teal_addr *addr, teal_be16 port, uint8_t proto,
+                                uint8_t kind) {
+  const struct teal_secret *s = &t->view->secret;
+  uint64_t key = teal_match_key(s, t->pkt.family, addr, port, proto, kind);
+  return teal_match_find(t->view->match, t->view->match_mask & (TEAL_XDP_MATCH - 1), s, key);
+}
+
+TEAL_INLINE int teal_addresses(struct teal_trip *t, struct teal_addr *src, struct teal_addr *dst) {
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  uint32_t l3 = t->pkt.l3;
+  if (l3 > 22) return 0;
+  uint8_t *p = data + l3;
+  __builtin_memset(src, 0, sizeof(*src));
+  __builtin_memset(dst, 0, sizeof(*dst));
+  if (t->pkt.family == 4) {
+    if (p + sizeof(struct teal_ipv4) > end) return 0;
+    src->v4 = ((struct teal_ipv4 *)p)->src;
+    dst->v4 = ((struct teal_ipv4 *)p)->dst;
+  } else {
+    if (p + sizeof(struct teal_ipv6) > end) return 0;
+    TEAL_COPY(src, ((struct teal_ipv6 *)p)->src, 16);
+    TEAL_COPY(dst, ((struct teal_ipv6 *)p)->dst, 16);
+  }
+  return 1;
+}
+
+/* Fragments and ICMP errors: a worker's, when an address says that they may be about a service. */
+TEAL_INLINE int teal_unusual(struct teal_trip *t, const struct teal_addr *src, const struct teal_addr *dst) {
+  if (teal_match(t, dst, 0, 0, TEAL_MATCH_VIP_ADDRESS) || teal_match(t, src, 0, 0, TEAL_MATCH_BACKEND_ADDRESS))
+    return teal_punt(t);
+  if (t->pkt.kind != TEAL_KIND_ICMP_ERROR) return teal_kernel(t);
+  /* From anywhere on the way to a backend, to a client: only what it quotes tells. */
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  uint32_t l4 = t->pkt.l4;
+  if (l4 > 4200) return teal_kernel(t);
+  uint8_t *quoted = data + l4 + sizeof(struct teal_icmp);
+  struct teal_addr to = {};
+  if (t->pkt.family == 4) {
+    if (quoted + sizeof(struct teal_ipv4) > end) return teal_kernel(t);
+    to.v4 = ((struct teal_ipv4 *)quoted)->dst;
+  } else {
+    if (quoted + sizeof(struct teal_ipv6) > end) return teal_kernel(t);
+    TEAL_COPY(&to, ((struct teal_ipv6 *)quoted)->dst, 16);
+  }
+  return teal_match(t, &to, 0, 0, TEAL_MATCH_BACKEND_ADDRESS) ? teal_punt(t) : teal_kernel(t);
+}
+
+/* Stages 1 and 2. */
+TEAL_INLINE int teal_carry(struct teal_trip *t) {
+  uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
+  struct teal_pkt *pkt = &t->pkt;
+  /* A scattered frame's length costs a helper call: parsed as if it were endless, then measured if need be. */
+  teal_parse(data, end, 1u << 17, pkt);
+  t->frame_len = (uint32_t)(end - data);
+  if (TEAL_UNLIKELY(pkt->l3 + pkt->l3_len > t->frame_len)) {
+    t->frame_len = (uint32_t)bpf_xdp_get_buff_len(t->ctx);
+    if (pkt->l3 + pkt->l3_len > t->frame_len) teal_bad(pkt, TEAL_DROP_truncated);
+  }
+  t->cpu->event[TEAL_EV_rx_packets]++;
+  t->cpu->event[TEAL_EV_rx_bytes] += t->frame_len;
+  if (TEAL_UNLIKELY(pkt->kind == TEAL_KIND_BAD)) return teal_drop(t, pkt->reason);
+  if (data + sizeof(struct teal_eth) > end) return XDP_ABORTED; /* parse has seen to it; the verifier has not */
+  const uint8_t *mac = t->control->ports[t->port & (TEAL_XDP_PORTS - 1)].mac;
+  if (*(uint32_t *)data != *(const uint32_t *)mac || *(uint16_t *)(data + 4) != *(const uint16_t *)(mac + 4)) {
+    if (data[0] & 1) return teal_kernel(t);
+    return teal_drop(t, TEAL_DROP_not_our_mac);
+  }
+  if (pkt->kind == TEAL_KIND_OTHER) return teal_kernel(t);
+  struct teal_addr src, dst;
+  if (!teal_addresses(t, &src, &dst)) return XDP_ABORTED;
+  if (TEAL_UNLIKELY(pkt->kind != TEAL_KIND_L4)) return teal_unusual(t, &src, &dst);
+
+  int plain = pkt->l4 - pkt->l3 == (pkt->family == 4 ? (int)sizeof(struct teal_ipv4) : (int)sizeof(struct teal_ipv6));
+  uint32_t s = teal_match(t, &dst, pkt->dport, pkt->proto, TEAL_MATCH_VIP);
+  if (s != 0 && s < TEAL_SERVICES && teal_addr_equal(&t->view->services[s].vip, &dst)) {
+    if (TEAL_UNLIKELY(teal_martian(pkt->family, &src))) return teal_drop(t, TEAL_DROP_martian_source);
+    if (TEAL_UNLIKELY(!plain)) return teal_punt(t); /* IP options, extension headers */
+    t->service = s;
+    t->client = src;
+    t->key = teal_key_of(&t->view->secret, pkt->family, &src, pkt->sport, (uint16_t)s);
+    return teal_to_backend(t);
+  }
+  uint32_t e = teal_match(t, &src, pkt->sport, pkt->proto, TEAL_MATCH_ENDPOINT);
+  /* A bare SYN out of a service's port opens a connection of the backend's own; it answers nobody. */
+  int opens = pkt->proto == TEAL_PROTO_TCP && (pkt->tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_ACK)) == TEAL_TCP_SYN;
+  if (e == 0 || opens || !teal_addr_equal(&t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)].addr, &src))
+    return teal_kernel(t);
+  if (TEAL_UNLIKELY(!plain)) return teal_punt(t);
+  const struct teal_endpoint *at = &t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)];
+  if (TEAL_UNLIKELY(t->view->hairpin_any)) teal_xdp_hairpin_client(t->half, pkt->family, &dst);
+  struct teal_endpoint_ref ref = t->view->refs[at->first & (TEAL_XDP_REFS - 1)];
+  t->client = dst;
+  t->service = ref.service;
+  t->backend = ref.backend;
+  t->key = teal_key_of(&t->view->secret, pkt->family, &dst, pkt->dport, ref.service);
+  return teal_to_client(t, e);
+}
+
+TEAL_INLINE int teal_port_of(const struct teal_xdp_control *c, uint32_t ifindex) {
+  uint32_t at = teal_xdp_port_hash(ifindex);
+  for (int i = 0; i < 8; i++) {
+    const struct teal_xdp_port_slot *slot = &c->slots[(at + (uint32_t)i) & (TEAL_XDP_PORT_SLOTS - 1)];
+    if (slot->ifindex == ifindex) return (int)slot->port;
+    if (slot->ifindex == 0) return -1;
+  }
+  return -1;
+}
+
+SEC("xdp.frags")
+int teal_xdp(struct xdp_md *ctx) {
+  uint32_t zero = 0;
+  struct teal_trip t = {.ctx = ctx};
+  t.cpu = teal_this_cpu();
+  t.control = bpf_map_lookup_elem(&teal_control, &zero);
+  if (!t.cpu || !t.control) return XDP_PASS;
+  TEAL_STORE(&t.cpu->turn, t.cpu->turn + 1);
+  int verdict = XDP_PASS;
+  t.half = TEAL_LOAD(&t.control->half) & 1;
+  t.view = teal_view_at(t.half);
+  int port = teal_port_of(t.control, ctx->ingress_ifindex);
+  if (t.view && port >= 0) {
+    t.port = (uint32_t)port;
+    t.now = teal_clock();
+    verdict = teal_carry(&t);
+  }
+  TEAL_STORE(&t.cpu->turn, t.cpu->turn + 1);
+  return verdict;
+}
+
+/* A publisher visits a CPU with this: an interrupt there, after which every store of before is seen there and every
+ * `turn` that was begun there is seen here. */
+SEC("raw_tp")
+int teal_visit(void *ctx) {
+  (void)ctx;
+  return 0;
+}
