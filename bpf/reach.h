@@ -7,6 +7,9 @@
 
 #include "maps.h"
 
+/* Makes clang keep a packet pointer in the register whose bounds have been checked, instead of adding it up again. */
+#define TEAL_KEEP(p) __asm__ volatile("" : "+r"(p))
+
 TEAL_INLINE struct teal_line *teal_line_at(uint32_t index) {
   return bpf_map_lookup_elem(&teal_table, &index);
 }

@@ -7,6 +7,7 @@
 
 #include "reach.h"
 #include "teal/decide.h"
+#include "teal/parse.h"
 #include "teal/rewrite.h"
 
 /* teal_route_find() and teal_clamp_mss() with bpf_loop() around their steps: the verifier walks a step once. */
@@ -49,6 +50,7 @@ static long teal_clamp_one(uint32_t i, void *arg) {
   uint32_t at = w->at;
   if (w->l4 > 128 || at > 60) return 1;
   uint8_t *l4 = data + w->l4;
+  TEAL_KEEP(l4);
   if (l4 + sizeof(struct teal_tcp) > end) return 1;
   w->done = teal_clamp_step(l4, end, w->header, &at, w->limit);
   w->at = at;
@@ -132,6 +134,7 @@ struct teal_shared {
 struct teal_scratch {
   struct teal_insertion insertion;
   struct teal_shared shared;
+  struct teal_pkt pkt;
 };
 
 struct {
@@ -214,6 +217,17 @@ TEAL_SEPARATE int teal_xdp_clashes(struct teal_shared *w, uint32_t backend) {
   mine.found = 0;
   bpf_loop(v->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)].count, teal_clash_step, &mine, 0);
   return mine.found;
+}
+
+/* teal_parse_any() of the frame; its length in bytes, all fragments of a scattered one. */
+TEAL_SEPARATE uint32_t teal_xdp_parse(struct xdp_md *ctx, struct teal_pkt *pkt) {
+  const uint8_t *data = (const uint8_t *)(long)ctx->data, *end = (const uint8_t *)(long)ctx->data_end;
+  if (!pkt) return 0;
+  /* What a scattered frame's fragments hold is not looked at: parsed as if there were enough of it, then measured. */
+  teal_parse_any(data, end, 1u << 17, pkt);
+  uint32_t len = (uint32_t)bpf_xdp_get_buff_len(ctx);
+  if ((uint32_t)pkt->l3 + pkt->l3_len > len) teal_bad(pkt, TEAL_DROP_truncated);
+  return len;
 }
 
 #endif

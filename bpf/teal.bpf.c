@@ -22,6 +22,7 @@ struct teal_trip {
   uint32_t port;      /* it came in by */
   uint32_t frame_len; /* bytes, all fragments of a scattered frame */
   struct teal_pkt pkt;
+  uint32_t family, proto; /* pkt's, in one register each: the verifier remembers what was found out about them */
   struct teal_addr client; /* as the table knows it */
   struct teal_flow_key key;
   uint32_t service;
@@ -79,18 +80,22 @@ TEAL_INLINE int teal_ours_to_send(struct teal_trip *t, const struct teal_hop *ho
 /* The headers of a packet without IP options: 1 and pointers that the verifier knows to be readable and writable. */
 TEAL_INLINE int teal_headers(struct teal_trip *t, uint8_t **ip, uint8_t **l4) {
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
-  uint32_t l3 = t->pkt.l3;
+  uint64_t l3 = t->pkt.l3;
+  TEAL_KEEP(l3);
   if (l3 > 22) return 0;
   *ip = data + l3;
-  *l4 = *ip + (t->pkt.family == 4 ? sizeof(struct teal_ipv4) : sizeof(struct teal_ipv6));
-  uint8_t *last = *l4 + (t->pkt.proto == TEAL_PROTO_TCP ? sizeof(struct teal_tcp) : sizeof(struct teal_udp));
-  return last <= end;
+  TEAL_KEEP(*ip);
+  *l4 = *ip + (t->family == 4 ? sizeof(struct teal_ipv4) : sizeof(struct teal_ipv6));
+  /* Both compared for equality: that a protocol is not TCP would not tell the verifier that it is UDP. */
+  if (t->proto == TEAL_PROTO_TCP) return *l4 + sizeof(struct teal_tcp) <= end;
+  if (t->proto == TEAL_PROTO_UDP) return *l4 + sizeof(struct teal_udp) <= end;
+  return 0;
 }
 
 /* Ethernet header of `hop` in front of the IP header, and away. The IP packet is as it is to leave. */
 TEAL_INLINE int teal_send(struct teal_trip *t, const struct teal_hop *hop) {
   uint32_t front = teal_eth_len(hop);
-  uint16_t type = t->pkt.family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6;
+  uint16_t type = t->family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6;
   if (TEAL_UNLIKELY(front != t->pkt.l3) && bpf_xdp_adjust_head(t->ctx, (int)t->pkt.l3 - (int)front) != 0)
     return teal_drop(t, TEAL_DROP_no_room);
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
@@ -103,7 +108,8 @@ TEAL_INLINE int teal_send(struct teal_trip *t, const struct teal_hop *hop) {
 TEAL_INLINE int teal_send_tunnel(struct teal_trip *t, const struct teal_backend *b, uint8_t traffic_class) {
   const struct teal_hop *hop = &b->hop;
   uint32_t outer = b->family == 4 ? sizeof(struct teal_ipv4) : sizeof(struct teal_ipv6);
-  uint32_t front = teal_eth_len(hop);
+  uint64_t front = teal_eth_len(hop);
+  TEAL_KEEP(front);
   /* Ethernet padding must not travel inside the tunnel. */
   uint32_t excess = t->frame_len - t->pkt.l3 - t->pkt.l3_len;
   if (TEAL_UNLIKELY(excess != 0) && bpf_xdp_adjust_tail(t->ctx, -(int)excess) != 0)
@@ -112,17 +118,18 @@ TEAL_INLINE int teal_send_tunnel(struct teal_trip *t, const struct teal_backend 
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
   if (front > 22) return XDP_ABORTED;
   uint8_t *ip = data + front;
+  TEAL_KEEP(ip);
   if (data + 22 > end || ip + sizeof(struct teal_ipv6) > end) return teal_drop(t, TEAL_DROP_truncated);
-  teal_write_tunnel(ip, b, t->pkt.family, traffic_class, t->pkt.l3_len, teal_swap16((uint16_t)t->cpu->tunnel_id++));
+  teal_write_tunnel(ip, b, t->family, traffic_class, t->pkt.l3_len, teal_swap16((uint16_t)t->cpu->tunnel_id++));
   teal_write_eth(data, hop, b->family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
   return teal_leave(t, hop, t->pkt.l3_len + outer + front);
 }
 
 /* Last-seen and TCP state of an entry; most packets change neither. */
 TEAL_INLINE void teal_touch(struct teal_trip *t, uint64_t *slot, uint64_t val, uint32_t dir, uint32_t two_way) {
-  uint8_t flags = t->pkt.tcp_flags, proto = t->pkt.proto;
-  if (TEAL_LIKELY(teal_val_after(val, proto, (uint8_t)dir, flags, (uint8_t)two_way, t->now) == val)) return;
-  teal_xdp_touch(slot, val, proto | dir << 8 | (uint32_t)flags << 16 | two_way << 24, t->now);
+  uint32_t flags = t->pkt.tcp_flags, proto = t->proto;
+  if (TEAL_LIKELY(teal_val_after(val, proto, (uint8_t)dir, (uint8_t)flags, (uint8_t)two_way, t->now) == val)) return;
+  teal_xdp_touch(slot, val, proto | dir << 8 | flags << 16 | two_way << 24, t->now);
 }
 
 /* Rewrites to backend `number` and sends. Nothing is written before it is sure that no worker is needed. */
@@ -136,20 +143,20 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   if (TEAL_UNLIKELY(t->pkt.l3_len > limit || !teal_ours_to_send(t, hop))) return teal_punt(t);
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-  if (svc->forward != TEAL_FORWARD_l2dsr && !teal_hop_down(ip, t->pkt.family)) return teal_drop(t, TEAL_DROP_ttl_expired);
+  if (svc->forward != TEAL_FORWARD_l2dsr && !teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
-  uint8_t traffic_class = tunnel ? teal_traffic_class(ip, t->pkt.family) : 0;
+  uint8_t traffic_class = tunnel ? teal_traffic_class(ip, t->family) : 0;
   if (svc->forward == TEAL_FORWARD_nat) {
-    teal_nat(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_DST, &b->addr, b->port);
+    teal_nat(ip, l4, t->family, t->proto, TEAL_SIDE_DST, &b->addr, b->port);
     if (TEAL_UNLIKELY(t->view->hairpin_any)) {
       struct teal_addr seen = t->client;
       uint32_t bit = teal_hairpin_bit(&seen);
       if ((t->view->hairpin_filter[bit / 64 & 63] >> (bit % 64) & 1) &&
-          teal_xdp_hairpin_of(t->half, t->pkt.family, &seen)) {
+          teal_xdp_hairpin_of(t->half, t->family, &seen)) {
         if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-        teal_nat_address(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_SRC, &seen);
+        teal_nat_address(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &seen);
         teal_event(t, TEAL_EV_hairpin);
       }
     }
@@ -169,7 +176,7 @@ TEAL_INLINE void teal_share(struct teal_trip *t, struct teal_shared *w, teal_be1
   w->client = t->client;
   w->port = port;
   w->service = (uint16_t)t->service;
-  w->family = t->pkt.family;
+  w->family = t->family;
   w->now = t->now;
 }
 
@@ -255,7 +262,7 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   struct teal_reach r = teal_reach_of(t->view, t->half);
   uint64_t val = 0;
   uint64_t *slot = teal_find(&r, &t->key, &val);
-  enum teal_action action = teal_decide(svc, val, t->pkt.proto, t->pkt.tcp_flags, t->now);
+  enum teal_action action = teal_decide(svc, val, t->proto, t->pkt.tcp_flags, t->now);
   uint32_t backend;
   if (TEAL_LIKELY(slot && action == TEAL_ACT_KEEP)) {
     teal_touch(t, slot, val, TEAL_TO_BACKEND, svc->forward == TEAL_FORWARD_nat);
@@ -269,7 +276,7 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
     backend = teal_choose(t, svc, action, &pool, &generation, &verdict);
     if (backend == 0) return verdict;
     if (action != TEAL_ACT_STATELESS) {
-      uint64_t entry = teal_val((uint16_t)backend, pool, generation, teal_first_state(action, t->pkt.proto), t->key.check,
+      uint64_t entry = teal_val((uint16_t)backend, pool, generation, teal_first_state(action, t->proto), t->key.check,
                                 t->now);
       if (!teal_enter(t, svc, action, val, &entry)) return teal_punt(t);
       backend = teal_val_backend(entry);
@@ -293,7 +300,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     if (teal_xdp_find_reply(&w->shared)) {
       t->service = w->shared.service;
       t->backend = w->shared.backend;
-      t->key = teal_key_of(&t->view->secret, t->pkt.family, &t->client, t->pkt.dport, (uint16_t)t->service);
+      t->key = teal_key_of(&t->view->secret, t->family, &t->client, t->pkt.dport, (uint16_t)t->service);
       slot = teal_find(&r, &t->key, &val);
       if (slot && teal_val_backend(val) != t->backend) slot = 0;
     }
@@ -304,7 +311,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     if (TEAL_UNLIKELY(teal_val_state(val) == TEAL_FLOW_reset)) return teal_punt(t);
   }
   struct teal_addr client = t->client;
-  uint32_t index = teal_xdp_route(t->half, t->pkt.family, &client);
+  uint32_t index = teal_xdp_route(t->half, t->family, &client);
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
   if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
     return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
@@ -313,7 +320,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     teal_touch(t, slot, val, TEAL_TO_CLIENT, 1);
   } else {
     /* The backend knows best which flows are its own: one that the table lost is entered again from its reply. */
-    int enters = t->pkt.proto == TEAL_PROTO_TCP && !shared &&
+    int enters = t->proto == TEAL_PROTO_TCP && !shared &&
                  !(t->pkt.tcp_flags & (TEAL_TCP_RST | TEAL_TCP_SYN | TEAL_TCP_FIN));
     if (t->pkt.l3_len > hop->mtu) return teal_punt(t);
     if (enters) {
@@ -328,19 +335,19 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   if (TEAL_UNLIKELY(t->pkt.l3_len > hop->mtu)) return teal_punt(t);
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-  if (!teal_hop_down(ip, t->pkt.family)) return teal_drop(t, TEAL_DROP_ttl_expired);
+  if (!teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
-  teal_nat(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_SRC, &svc->vip, svc->port);
+  teal_nat(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port);
   if (TEAL_UNLIKELY(t->view->hairpin_any)) {
     struct teal_addr seen = {};
-    if (t->pkt.family == 4)
+    if (t->family == 4)
       seen.v4 = ((struct teal_ipv4 *)ip)->dst;
     else
       TEAL_COPY(&seen, ((struct teal_ipv6 *)ip)->dst, 16);
     if (!teal_addr_equal(&seen, &client))
-      teal_nat_address(ip, l4, t->pkt.family, t->pkt.proto, TEAL_SIDE_DST, &client);
+      teal_nat_address(ip, l4, t->family, t->proto, TEAL_SIDE_DST, &client);
   }
   teal_event(t, TEAL_EV_replies);
   return teal_send(t, hop);
@@ -349,18 +356,20 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
 TEAL_INLINE uint32_t teal_match(struct teal_trip *t, const struct teal_addr *addr, teal_be16 port, uint8_t proto,
                                 uint8_t kind) {
   const struct teal_secret *s = &t->view->secret;
-  uint64_t key = teal_match_key(s, t->pkt.family, addr, port, proto, kind);
+  uint64_t key = teal_match_key(s, t->family, addr, port, proto, kind);
   return teal_match_find(t->view->match, t->view->match_mask & (TEAL_XDP_MATCH - 1), s, key);
 }
 
 TEAL_INLINE int teal_addresses(struct teal_trip *t, struct teal_addr *src, struct teal_addr *dst) {
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
-  uint32_t l3 = t->pkt.l3;
+  uint64_t l3 = t->pkt.l3;
+  TEAL_KEEP(l3);
   if (l3 > 22) return 0;
   uint8_t *p = data + l3;
+  TEAL_KEEP(p);
   __builtin_memset(src, 0, sizeof(*src));
   __builtin_memset(dst, 0, sizeof(*dst));
-  if (t->pkt.family == 4) {
+  if (t->family == 4) {
     if (p + sizeof(struct teal_ipv4) > end) return 0;
     src->v4 = ((struct teal_ipv4 *)p)->src;
     dst->v4 = ((struct teal_ipv4 *)p)->dst;
@@ -379,11 +388,13 @@ TEAL_INLINE int teal_unusual(struct teal_trip *t, const struct teal_addr *src, c
   if (t->pkt.kind != TEAL_KIND_ICMP_ERROR) return teal_kernel(t);
   /* From anywhere on the way to a backend, to a client: only what it quotes tells. */
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
-  uint32_t l4 = t->pkt.l4;
+  uint64_t l4 = t->pkt.l4;
+  TEAL_KEEP(l4);
   if (l4 > 4200) return teal_kernel(t);
   uint8_t *quoted = data + l4 + sizeof(struct teal_icmp);
+  TEAL_KEEP(quoted);
   struct teal_addr to = {};
-  if (t->pkt.family == 4) {
+  if (t->family == 4) {
     if (quoted + sizeof(struct teal_ipv4) > end) return teal_kernel(t);
     to.v4 = ((struct teal_ipv4 *)quoted)->dst;
   } else {
@@ -397,13 +408,17 @@ TEAL_INLINE int teal_unusual(struct teal_trip *t, const struct teal_addr *src, c
 TEAL_INLINE int teal_carry(struct teal_trip *t) {
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
   struct teal_pkt *pkt = &t->pkt;
-  /* A scattered frame's length costs a helper call: parsed as if it were endless, then measured if need be. */
-  teal_parse(data, end, 1u << 17, pkt);
   t->frame_len = (uint32_t)(end - data);
-  if (TEAL_UNLIKELY(pkt->l3 + pkt->l3_len > t->frame_len)) {
-    t->frame_len = (uint32_t)bpf_xdp_get_buff_len(t->ctx);
-    if (pkt->l3 + pkt->l3_len > t->frame_len) teal_bad(pkt, TEAL_DROP_truncated);
+  if (TEAL_UNLIKELY(!teal_parse_common(data, end, pkt))) {
+    struct teal_scratch *scratch = teal_scratch_here();
+    if (!scratch) return XDP_ABORTED;
+    t->frame_len = teal_xdp_parse(t->ctx, &scratch->pkt);
+    *pkt = scratch->pkt;
   }
+  t->family = pkt->family;
+  t->proto = pkt->proto;
+  TEAL_KEEP(t->family);
+  TEAL_KEEP(t->proto);
   t->cpu->event[TEAL_EV_rx_packets]++;
   t->cpu->event[TEAL_EV_rx_bytes] += t->frame_len;
   if (TEAL_UNLIKELY(pkt->kind == TEAL_KIND_BAD)) return teal_drop(t, pkt->reason);
@@ -418,29 +433,29 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
   if (!teal_addresses(t, &src, &dst)) return XDP_ABORTED;
   if (TEAL_UNLIKELY(pkt->kind != TEAL_KIND_L4)) return teal_unusual(t, &src, &dst);
 
-  int plain = pkt->l4 - pkt->l3 == (pkt->family == 4 ? (int)sizeof(struct teal_ipv4) : (int)sizeof(struct teal_ipv6));
-  uint32_t s = teal_match(t, &dst, pkt->dport, pkt->proto, TEAL_MATCH_VIP);
+  int plain = pkt->l4 - pkt->l3 == (t->family == 4 ? (int)sizeof(struct teal_ipv4) : (int)sizeof(struct teal_ipv6));
+  uint32_t s = teal_match(t, &dst, pkt->dport, t->proto, TEAL_MATCH_VIP);
   if (s != 0 && s < TEAL_SERVICES && teal_addr_equal(&t->view->services[s].vip, &dst)) {
-    if (TEAL_UNLIKELY(teal_martian(pkt->family, &src))) return teal_drop(t, TEAL_DROP_martian_source);
+    if (TEAL_UNLIKELY(teal_martian(t->family, &src))) return teal_drop(t, TEAL_DROP_martian_source);
     if (TEAL_UNLIKELY(!plain)) return teal_punt(t); /* IP options, extension headers */
     t->service = s;
     t->client = src;
-    t->key = teal_key_of(&t->view->secret, pkt->family, &src, pkt->sport, (uint16_t)s);
+    t->key = teal_key_of(&t->view->secret, t->family, &src, pkt->sport, (uint16_t)s);
     return teal_to_backend(t);
   }
-  uint32_t e = teal_match(t, &src, pkt->sport, pkt->proto, TEAL_MATCH_ENDPOINT);
+  uint32_t e = teal_match(t, &src, pkt->sport, t->proto, TEAL_MATCH_ENDPOINT);
   /* A bare SYN out of a service's port opens a connection of the backend's own; it answers nobody. */
-  int opens = pkt->proto == TEAL_PROTO_TCP && (pkt->tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_ACK)) == TEAL_TCP_SYN;
+  int opens = t->proto == TEAL_PROTO_TCP && (pkt->tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_ACK)) == TEAL_TCP_SYN;
   if (e == 0 || opens || !teal_addr_equal(&t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)].addr, &src))
     return teal_kernel(t);
   if (TEAL_UNLIKELY(!plain)) return teal_punt(t);
   const struct teal_endpoint *at = &t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)];
-  if (TEAL_UNLIKELY(t->view->hairpin_any)) teal_xdp_hairpin_client(t->half, pkt->family, &dst);
+  if (TEAL_UNLIKELY(t->view->hairpin_any)) teal_xdp_hairpin_client(t->half, t->family, &dst);
   struct teal_endpoint_ref ref = t->view->refs[at->first & (TEAL_XDP_REFS - 1)];
   t->client = dst;
   t->service = ref.service;
   t->backend = ref.backend;
-  t->key = teal_key_of(&t->view->secret, pkt->family, &dst, pkt->dport, ref.service);
+  t->key = teal_key_of(&t->view->secret, t->family, &dst, pkt->dport, ref.service);
   return teal_to_client(t, e);
 }
 
@@ -457,7 +472,8 @@ TEAL_INLINE int teal_port_of(const struct teal_xdp_control *c, uint32_t ifindex)
 SEC("xdp.frags")
 int teal_xdp(struct xdp_md *ctx) {
   uint32_t zero = 0;
-  struct teal_trip t = {.ctx = ctx};
+  struct teal_trip t;
+  t.ctx = ctx;
   t.cpu = teal_this_cpu();
   t.control = bpf_map_lookup_elem(&teal_control, &zero);
   if (!t.cpu || !t.control) return XDP_PASS;

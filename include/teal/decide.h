@@ -22,7 +22,7 @@ TEAL_INLINE int teal_flow_expired(const struct teal_service *svc, uint64_t val, 
 }
 
 /* `val`: the entry's value, 0 when there is none. */
-TEAL_INLINE enum teal_action teal_decide(const struct teal_service *svc, uint64_t val, uint8_t proto, uint8_t flags,
+TEAL_INLINE enum teal_action teal_decide(const struct teal_service *svc, uint64_t val, uint32_t proto, uint8_t flags,
                                          uint32_t now) {
   int begins = proto == TEAL_PROTO_UDP || (flags & (TEAL_TCP_SYN | TEAL_TCP_ACK | TEAL_TCP_RST)) == TEAL_TCP_SYN;
   if (TEAL_LIKELY(val != 0)) {
@@ -48,7 +48,7 @@ TEAL_INLINE uint64_t teal_point_basis(const struct teal_secret *s, const struct 
 }
 
 /* The state that a flow is entered in. */
-TEAL_INLINE uint8_t teal_first_state(enum teal_action action, uint8_t proto) {
+TEAL_INLINE uint8_t teal_first_state(enum teal_action action, uint32_t proto) {
   if (proto == TEAL_PROTO_UDP) return TEAL_FLOW_udp_new;
   return action == TEAL_ACT_ENTER ? TEAL_FLOW_syn : TEAL_FLOW_recovered;
 }

@@ -145,7 +145,7 @@ TEAL_INLINE uint8_t teal_udp_next(uint8_t state, uint8_t dir, uint8_t two_way) {
 }
 
 /* The value after a packet: state moved on and last-seen refreshed. Equal to `v` when there is nothing to write. */
-TEAL_INLINE uint64_t teal_val_after(uint64_t v, uint8_t proto, uint8_t dir, uint8_t flags, uint8_t two_way,
+TEAL_INLINE uint64_t teal_val_after(uint64_t v, uint32_t proto, uint8_t dir, uint8_t flags, uint8_t two_way,
                                     uint32_t now) {
   uint8_t state = teal_val_state(v);
   uint8_t next = proto == TEAL_PROTO_TCP ? teal_tcp_next(state, dir, flags, two_way) : teal_udp_next(state, dir, two_way);

@@ -15,7 +15,7 @@ enum teal_side { TEAL_SIDE_SRC, TEAL_SIDE_DST };
 
 /* Takes one from the TTL or hop limit of the IP header at `ip`. 0 when the packet may not be forwarded any more; it is
  * unchanged then. */
-TEAL_INLINE int teal_hop_down(uint8_t *ip, uint8_t family) {
+TEAL_INLINE int teal_hop_down(uint8_t *ip, uint32_t family) {
   if (family == 4) {
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
     if (v4->ttl <= 1) return 0;
@@ -31,7 +31,7 @@ TEAL_INLINE int teal_hop_down(uint8_t *ip, uint8_t family) {
 }
 
 /* Adds `diff` to the TCP or UDP checksum at the head `l4`. A UDP checksum of 0 stays 0 (RFC 768: none was made). */
-TEAL_INLINE void teal_l4_csum(uint8_t *l4, uint8_t proto, uint64_t diff) {
+TEAL_INLINE void teal_l4_csum(uint8_t *l4, uint32_t proto, uint64_t diff) {
   if (proto == TEAL_PROTO_TCP) {
     struct teal_tcp *tcp = (struct teal_tcp *)l4;
     tcp->csum = teal_csum_apply(tcp->csum, diff);
@@ -43,7 +43,7 @@ TEAL_INLINE void teal_l4_csum(uint8_t *l4, uint8_t proto, uint64_t diff) {
 
 /* Puts `to` in place of the source or destination address at IP header `ip`; returns the difference it makes to a
  * checksum over the pseudo header. The IPv4 header checksum is kept right. */
-TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint8_t family, int side, const struct teal_addr *to) {
+TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint32_t family, int side, const struct teal_addr *to) {
   uint64_t diff = 0;
   if (family == 4) {
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
@@ -67,7 +67,7 @@ TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint8_t family, int side, co
 
 /* Destination or source NAT of a TCP or UDP packet (IP header at `ip`, transport header at `l4`): address and port of
  * one side, checksums with them. */
-TEAL_INLINE void teal_nat(uint8_t *ip, uint8_t *l4, uint8_t family, uint8_t proto, int side,
+TEAL_INLINE void teal_nat(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t proto, int side,
                           const struct teal_addr *addr, teal_be16 port) {
   uint64_t diff = teal_swap_address(ip, family, side, addr);
   struct teal_udp *ports = (struct teal_udp *)l4; /* TCP and UDP begin with the same two ports */
@@ -82,7 +82,7 @@ TEAL_INLINE void teal_nat(uint8_t *ip, uint8_t *l4, uint8_t family, uint8_t prot
 }
 
 /* Only the address of one side, ports as they are (hairpin). */
-TEAL_INLINE void teal_nat_address(uint8_t *ip, uint8_t *l4, uint8_t family, uint8_t proto, int side,
+TEAL_INLINE void teal_nat_address(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t proto, int side,
                                   const struct teal_addr *addr) {
   teal_l4_csum(l4, proto, teal_swap_address(ip, family, side, addr));
 }
@@ -149,14 +149,14 @@ TEAL_INLINE void teal_write_eth(uint8_t *p, const struct teal_hop *hop, uint16_t
 }
 
 /* Bytes of the outer header of a tunnel to a backend of `family`. */
-TEAL_INLINE uint32_t teal_tunnel_len(uint8_t family) {
+TEAL_INLINE uint32_t teal_tunnel_len(uint32_t family) {
   return family == 4 ? (uint32_t)sizeof(struct teal_ipv4) : (uint32_t)sizeof(struct teal_ipv6);
 }
 
 /* Writes the outer header (RFC 2003, RFC 2473, RFC 4213) of a packet of `inner_len` bytes and `inner_family` at `outer`.
  * DF is set: an outer fragment would be reassembled by the backend at the cost that teal is there to spare it. DSCP and
  * ECN are the inner packet's (RFC 6040, normal mode). */
-TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *backend, uint8_t inner_family,
+TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
                                    uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
   uint8_t proto = inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6;
   if (backend->family == 4) {
@@ -183,7 +183,7 @@ TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *ba
   }
 }
 
-TEAL_INLINE uint8_t teal_traffic_class(const uint8_t *ip, uint8_t family) {
+TEAL_INLINE uint8_t teal_traffic_class(const uint8_t *ip, uint32_t family) {
   if (family == 4) return ((const struct teal_ipv4 *)ip)->tos;
   return (uint8_t)(ip[0] << 4 | ip[1] >> 4);
 }

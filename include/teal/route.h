@@ -44,7 +44,7 @@ TEAL_INLINE uint64_t teal_route_hash(const struct teal_secret *s, const struct t
 }
 
 TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_slot *slots, uint32_t mask, const struct teal_secret *s,
-                                      uint8_t family, const struct teal_addr *net, uint32_t length) {
+                                      uint32_t family, const struct teal_addr *net, uint32_t length) {
   uint32_t at = (uint32_t)(teal_route_hash(s, net, length) >> 40) & mask;
   for (int i = 0; i < TEAL_MATCH_PROBES; i++) {
     const struct teal_route_slot *slot = &slots[(at + (uint32_t)i) & mask];
@@ -57,7 +57,7 @@ TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_slot *slots, uint3
 /* Index of the next hop for `dst`; 0 when there is no route. `slots` and `mask`: the table; `lengths`: what is in use. */
 TEAL_INLINE uint32_t teal_route_find(const struct teal_route_slot *slots, uint32_t mask,
                                      const struct teal_route_lengths *lengths, const struct teal_secret *s,
-                                     uint8_t family, const struct teal_addr *dst) {
+                                     uint32_t family, const struct teal_addr *dst) {
   uint32_t which = family == 4 ? 0 : 1;
   for (uint32_t i = 0; i < TEAL_ROUTE_LENGTHS; i++) {
     if (i >= lengths->count[which]) break;

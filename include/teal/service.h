@@ -95,8 +95,8 @@ struct teal_match_slot {
 };
 
 /* Key of a match: exact for IPv4, 56 bits of keyed hash for IPv6 (compare the address at the index afterwards). */
-TEAL_INLINE uint64_t teal_match_key(const struct teal_secret *s, uint8_t family, const struct teal_addr *addr,
-                                    teal_be16 port, uint8_t proto, uint8_t kind) {
+TEAL_INLINE uint64_t teal_match_key(const struct teal_secret *s, uint32_t family, const struct teal_addr *addr,
+                                    teal_be16 port, uint32_t proto, uint8_t kind) {
   if (family == 4)
     return (uint64_t)addr->v4 << 32 | (uint64_t)port << 16 | (uint64_t)proto << 8 | kind;
   return (teal_hash_addr(s, addr, (uint64_t)port << 16 | (uint64_t)proto << 8 | kind) & ~0xffull) | 0x40 | kind;
@@ -122,7 +122,7 @@ TEAL_INLINE uint32_t teal_match_find(const struct teal_match_slot *slots, uint32
 }
 
 /* Sources that no client can have (RFC 6890): unspecified, loopback, multicast, reserved. */
-TEAL_INLINE int teal_martian(uint8_t family, const struct teal_addr *a) {
+TEAL_INLINE int teal_martian(uint32_t family, const struct teal_addr *a) {
   if (family == 4) {
     uint8_t top = a->bytes[0];
     return top == 0 || top == 127 || top >= 224;
