@@ -5,7 +5,7 @@
  *
  * Read from the end: teal_xdp() -> carry() -> classify -> to_backend() / to_client() -> send.
  */
-#include "seldom.h"
+#include "newcomer.h"
 #include "teal/parse.h"
 #include "teal/rewrite.h"
 
@@ -171,89 +171,23 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   return tunnel ? teal_send_tunnel(t, b, traffic_class) : teal_send(t, hop);
 }
 
-TEAL_INLINE void teal_share(struct teal_trip *t, struct teal_shared *w, teal_be16 port) {
-  w->half = t->half;
-  w->client = t->client;
-  w->port = port;
-  w->service = (uint16_t)t->service;
-  w->family = t->family;
-  w->now = t->now;
-}
-
-/* The backend of a flow without an entry: split, then Maglev. 0: none, and *verdict says what becomes of the packet. */
-TEAL_INLINE uint32_t teal_choose(struct teal_trip *t, const struct teal_service *svc, enum teal_action action,
-                                 uint8_t *pool, uint64_t *generation, int *verdict) {
-  struct teal_split *split = teal_split_at(svc->group);
-  if (!split) return 0;
-  const struct teal_secret *s = &t->view->secret;
-  uint64_t current = TEAL_LOAD(&split->current);
-  uint64_t word = teal_deciding_split(action, current, TEAL_LOAD(&split->previous));
-  *pool = (uint8_t)teal_pool_of(word, teal_point(s, teal_point_basis(s, svc, &t->client, t->key.key)));
-  *generation = teal_split_generation(word);
-  if (svc->maglev[*pool & 1] == 0) {
-    *verdict = teal_drop(t, TEAL_DROP_no_backend);
-    return 0;
-  }
-  uint32_t outer = t->half * TEAL_XDP_MAGLEVS + t->service * 2 + (*pool & 1), zero = 0;
-  void *inner = bpf_map_lookup_elem(&teal_maglevs, &outer);
-  struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-  if (!table) {
-    *verdict = teal_drop(t, TEAL_DROP_no_backend);
-    return 0;
-  }
-  int shared = (svc->flags & TEAL_SERVICE_SHARED) && action == TEAL_ACT_ENTER;
-  for (uint32_t i = 0; i < 64; i++) {
-    uint32_t slot = teal_maglev_slot(s, t->key.key, i, TEAL_MAGLEV_SLOTS);
-    uint32_t backend = slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
-    if (TEAL_LIKELY(!shared)) return backend;
-    struct teal_scratch *w = teal_scratch_here();
-    if (!w) return 0;
-    teal_share(t, &w->shared, t->pkt.sport);
-    if (!teal_xdp_clashes(&w->shared, backend)) return backend;
-  }
-  *verdict = teal_drop(t, TEAL_DROP_reply_clash);
-  return 0;
-}
-
-/* Enters *val for the packet's flow; afterwards *val is what decides. 0 when the key's lock stayed taken. */
-TEAL_INLINE int teal_enter(struct teal_trip *t, const struct teal_service *svc, enum teal_action action, uint64_t old,
-                           uint64_t *val) {
+/* What the functions of newcomer.h want to know of the packet. */
+TEAL_INLINE struct teal_newcomer *teal_introduce(struct teal_trip *t, enum teal_action action, uint64_t old,
+                                                 teal_be16 client_port) {
   struct teal_scratch *scratch = teal_scratch_here();
   if (!scratch) return 0;
-  struct teal_insertion *n = &scratch->insertion;
-  n->key = t->key;
-  n->val = *val;
-  n->replace = old;
-  n->now = t->now;
-  n->displaced = 0;
-  n->evicted = 0;
-  struct teal_reach r = teal_reach_of(t->view, t->half);
-  int result = teal_insert(&r, n);
-  struct teal_service_counts *sc = &t->cpu->service[t->service & (TEAL_SERVICES - 1)];
-  t->cpu->event[TEAL_EV_flows_displaced] += n->displaced;
-  t->cpu->event[TEAL_EV_flows_evicted] += n->evicted;
-  if (result == TEAL_INSERT_BUSY) return 0;
-  if (result == TEAL_INSERT_NO_ROOM) {
-    teal_event(t, TEAL_EV_flows_untracked);
-    sc->untracked++;
-    return 1;
-  }
-  if (result == TEAL_INSERT_FOUND) {
-    *val = n->val;
-    return 1;
-  }
-  if (result == TEAL_INSERT_REPLACED && !teal_state_is_over(teal_val_state(old)) && !teal_flow_expired(svc, old, t->now) &&
-      teal_val_backend(old) != teal_val_backend(*val)) {
-    teal_event(t, TEAL_EV_flows_moved);
-    sc->moved++;
-  }
-  teal_event(t, TEAL_EV_flows_new);
-  sc->new_flows[teal_val_pool(*val) & 1]++;
-  if (action == TEAL_ACT_RECOVER) {
-    teal_event(t, TEAL_EV_flows_recovered);
-    sc->recovered++;
-  }
-  return 1;
+  struct teal_newcomer *w = &scratch->newcomer;
+  w->half = t->half;
+  w->service = t->service;
+  w->family = t->family;
+  w->proto = t->proto;
+  w->action = action;
+  w->port = client_port;
+  w->client = t->client;
+  w->insertion.key = t->key;
+  w->insertion.replace = old;
+  w->insertion.now = t->now;
+  return w;
 }
 
 /* Stages 3 to 5 of a client's packet. */
@@ -270,16 +204,13 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   } else {
     if (action == TEAL_ACT_RESET) return teal_punt(t);
     if ((svc->flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return teal_kernel(t);
-    uint8_t pool = 0;
-    uint64_t generation = 0;
-    int verdict = XDP_ABORTED;
-    backend = teal_choose(t, svc, action, &pool, &generation, &verdict);
-    if (backend == 0) return verdict;
+    struct teal_newcomer *w = teal_introduce(t, action, val, t->pkt.sport);
+    if (!w) return XDP_ABORTED;
+    backend = teal_xdp_choose(w);
+    if (backend == 0) return XDP_DROP;
     if (action != TEAL_ACT_STATELESS) {
-      uint64_t entry = teal_val((uint16_t)backend, pool, generation, teal_first_state(action, t->proto), t->key.check,
-                                t->now);
-      if (!teal_enter(t, svc, action, val, &entry)) return teal_punt(t);
-      backend = teal_val_backend(entry);
+      if (!teal_xdp_enter(w)) return teal_punt(t);
+      backend = teal_val_backend(w->insertion.val);
     }
   }
   return teal_forward(t, svc, backend);
@@ -292,14 +223,13 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   uint64_t *slot = teal_find(&r, &t->key, &val);
   int shared = t->view->endpoints[endpoint & (TEAL_XDP_ENDPOINTS - 1)].count > 1;
   if (TEAL_UNLIKELY(shared) && (!slot || teal_val_backend(val) != t->backend)) {
-    struct teal_scratch *w = teal_scratch_here();
+    struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_KEEP, 0, t->pkt.dport);
     if (!w) return XDP_ABORTED;
-    teal_share(t, &w->shared, t->pkt.dport);
-    w->shared.endpoint = endpoint;
+    w->endpoint = endpoint;
     slot = 0;
-    if (teal_xdp_find_reply(&w->shared)) {
-      t->service = w->shared.service;
-      t->backend = w->shared.backend;
+    if (teal_xdp_find_reply(w)) {
+      t->service = w->service;
+      t->backend = w->backend;
       t->key = teal_key_of(&t->view->secret, t->family, &t->client, t->pkt.dport, (uint16_t)t->service);
       slot = teal_find(&r, &t->key, &val);
       if (slot && teal_val_backend(val) != t->backend) slot = 0;
@@ -324,11 +254,13 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
                  !(t->pkt.tcp_flags & (TEAL_TCP_RST | TEAL_TCP_SYN | TEAL_TCP_FIN));
     if (t->pkt.l3_len > hop->mtu) return teal_punt(t);
     if (enters) {
+      struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_RECOVER, 0, t->pkt.dport);
+      if (!w) return XDP_ABORTED;
       struct teal_split *split = teal_split_at(svc->group);
       uint64_t generation = split ? teal_split_generation(TEAL_LOAD(&split->current)) : 0;
-      uint64_t entry = teal_val((uint16_t)t->backend, t->view->backends[t->backend & (TEAL_BACKENDS - 1)].pool, generation,
-                                TEAL_FLOW_recovered, t->key.check, t->now);
-      if (!teal_enter(t, svc, TEAL_ACT_RECOVER, 0, &entry)) return teal_punt(t);
+      w->insertion.val = teal_val((uint16_t)t->backend, t->view->backends[t->backend & (TEAL_BACKENDS - 1)].pool,
+                                  generation, TEAL_FLOW_recovered, t->key.check, t->now);
+      if (!teal_xdp_enter(w)) return teal_punt(t);
     }
     teal_event(t, TEAL_EV_reply_untracked);
   }
