@@ -17,7 +17,8 @@ FORBIDDEN = {  # room: (its file, header that it may know, headers that it may n
     "rollout": ("switch.cc", "model/config.h", ["flow/table.h", "dataplane/engine.h"]),
     "flow": ("table.cc", "model/config.h", ["dataplane/engine.h", "control/balancer.h", "rte_mbuf.h"]),
     "host": ("netlink.cc", "model/topology.h", ["flow/table.h", "dataplane/engine.h"]),
-    "dataplane": ("pipeline.cc", "flow/table.h", ["control/balancer.h", "host/netlink.h", "telemetry/audit.h"]),
+    "xdp": ("engine.cc", "model/config.h", ["flow/table.h", "dataplane/engine.h", "control/balancer.h", "rte_mbuf.h"]),
+    "dataplane": ("pipeline.cc", "flow/table.h", ["control/balancer.h", "xdp/engine.h", "host/netlink.h", "telemetry/audit.h"]),
     "telemetry": ("audit.cc", "model/config.h", ["control/server.h", "dataplane/engine.h"]),
     "control": ("balancer.cc", "dataplane/engine.h", ["host/netlink.h", "rte_mbuf.h", "dataplane/../../worker.h"]),
 }

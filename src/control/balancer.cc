@@ -9,12 +9,13 @@
 #include <set>
 
 #include "control/problem_codes.h"
+#include "flow/snapshot_input.h"
 #include "model/config_file.h"
 
 namespace teal::control {
 
 Balancer::Balancer(const model::Config& config, std::string file, flow::Storage& storage, flow::Table& table,
-                   dataplane::Engine& engine)
+                   Engines& engine)
     : config_(config),
       file_(std::move(file)),
       storage_(storage),
@@ -33,39 +34,10 @@ const model::ServiceConfig* Balancer::config_of(uint16_t service) const {
   return nullptr;
 }
 
-model::SnapshotInput Balancer::input() const {
-  model::SnapshotInput in;
-  in.secret = storage_.head().secret;
-  in.engine = config_.engine;
+void Balancer::publish() {
+  model::SnapshotInput in = flow::snapshot_input(registry_, storage_.head().secret, config_);
   in.ports = engine_.bindings();
   in.topology = topology_;
-  for (uint16_t number : registry_.services()) {
-    const teal_service_record& record = registry_.service(number);
-    model::SnapshotService s;
-    s.number = number;
-    s.group = record.group;
-    s.retired = record.retired != 0;
-    if (const auto* known = config_of(number); known != nullptr && !s.retired) s.config = *known;
-    s.config.vip = model::Address::from_raw(record.family, record.vip);
-    s.config.port = teal_swap16(record.port);
-    s.config.protocol = static_cast<model::Protocol>(record.proto);
-    s.config.forward = static_cast<model::Forward>(record.forward);
-    in.services.push_back(std::move(s));
-  }
-  for (uint16_t number : registry_.backends()) {
-    const teal_backend_record& record = registry_.backend(number);
-    const bool takes_new = record.state == 0 && !record.removed;
-    in.backends.push_back({number,
-                           record.service,
-                           record.pool,
-                           {model::Address::from_raw(record.family, record.addr), teal_swap16(record.port)},
-                           takes_new ? record.weight : 0});
-  }
-  return in;
-}
-
-void Balancer::publish() {
-  const model::SnapshotInput in = input();
   auto next = std::make_unique<const model::Snapshot>(in, maglev_);
   const model::View& view = next->view();
   ageing_.assign(view.service_count, {});
@@ -173,6 +145,7 @@ Result<ReloadReply> Balancer::reload() {
     return make_problem(ProblemCode::no_room, e.what());
   }
   for (const std::string& change : reply.changes) spdlog::info("reload: {}", change);
+  if (follow_) follow_(config_);
   return reply;
 }
 

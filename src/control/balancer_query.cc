@@ -5,6 +5,7 @@
 
 #include "control/balancer.h"
 #include "control/problem_codes.h"
+#include "model/config_file.h"
 #include "teal/decide.h"
 
 namespace teal::control {
@@ -44,8 +45,8 @@ Status Balancer::status() {
   s.table.entries = sweeper_.census().entries;
   s.table.bytes = storage_.bytes();
   s.table.bytes_per_flow = static_cast<double>(sizeof(teal_bucket)) / TEAL_BUCKET_SLOTS;
-  s.table.memory = model::to_string(config_.engine.memory);
-  s.table.file = config_.engine.table_file;
+  s.table.memory = config_.has_xdp_ports() ? "bpf" : model::to_string(config_.engine.memory);
+  s.table.file = model::table_file_of(config_);
   s.table.census_age_ms =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - census_at_).count());
   s.table.sweep_us = sweeper_.census().duration_us;

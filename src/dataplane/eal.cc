@@ -64,6 +64,7 @@ std::vector<std::string> eal_arguments(const model::Config& config, const std::v
   args.push_back("--log-level=pmd:error");
   bool pci = false;
   for (const auto& port : config.ports) {
+    if (port.engine == model::Engine::xdp) continue;  // stays with the kernel
     if (is_pci(port.device)) {
       args.push_back("-a");
       args.push_back(port.device);
@@ -89,13 +90,14 @@ void start_eal(const model::Config& config, const std::vector<unsigned>& cpus) {
   }
   const int why = rte_errno;
   std::string devices;
-  for (const auto& port : config.ports) devices += (devices.empty() ? "'" : ", '") + port.device + "'";
+  for (const auto& port : config.ports)
+    if (port.engine == model::Engine::dpdk) devices += (devices.empty() ? "'" : ", '") + port.device + "'";
   throw std::runtime_error("DPDK did not start: " + std::string(rte_strerror(why)) +
                            (config.engine.memory == model::Memory::hugepages
                                 ? "; expected " + std::to_string(config.engine.packet_memory_mib) +
-                                      " MiB of free huge pages (engine.packet_memory_mib) and"
-                                : "; expected") +
-                           " usable devices " + devices);
+                                      " MiB of free huge pages (engine.packet_memory_mib)"
+                                : "; expected " + std::to_string(config.engine.packet_memory_mib) + " MiB of memory") +
+                           (devices.empty() ? "" : " and usable devices " + devices));
 }
 
 }  // namespace teal::dataplane

@@ -22,7 +22,8 @@ struct Engine::Impl {
   model::Config config;
   flow::Storage& storage;
   std::vector<unsigned> cpus;
-  std::vector<Port> ports;
+  std::vector<Port> ports;   // of engine dpdk
+  std::vector<RawPort> raw;  // of engine xdp
   std::vector<std::unique_ptr<Worker>> workers;
   Pipeline::Shared shared;
   rte_mempool* receive_pool = nullptr;
@@ -32,10 +33,41 @@ struct Engine::Impl {
   std::atomic<bool> stop{false};
   bool running = false, stopped = false;
 
-  Impl(const model::Config& c, flow::Storage& s, flow::Table& t) : config(c), storage(s) { shared.table = &t; }
+  Impl(const model::Config& c, flow::Storage& s, flow::Table& t, std::vector<RawPort> r)
+      : config(c), storage(s), raw(std::move(r)) {
+    shared.table = &t;
+  }
+  void check_raw() const;
   void make_pools();
   void make_workers();
+  void wire(const Port& port, unsigned& next);
+  void wire(const RawPort& port, unsigned& next);
+  rte_ring* hand_over(const std::string& name, const Relay& owner, unsigned owner_id);
+
+  // The ports in order of their numbers: calls one of the two for each.
+  template <class Ethernet, class Raw>
+  void each_port(Ethernet ethernet, Raw with_raw) const {
+    for (uint16_t number = 0; number < config.ports.size(); number++) {
+      for (const Port& p : ports)
+        if (p.number == number) ethernet(p);
+      for (const RawPort& p : raw)
+        if (p.number == number) with_raw(p);
+    }
+  }
 };
+
+void Engine::Impl::check_raw() const {
+  for (uint16_t number = 0; number < config.ports.size(); number++) {
+    const model::PortConfig& port = config.ports[number];
+    size_t found = 0;
+    for (const RawPort& r : raw)
+      if (r.number == number && r.name == port.name && !r.queues.empty()) found++;
+    const size_t expected = port.engine == model::Engine::xdp ? 1 : 0;
+    if (found != expected)
+      throw std::runtime_error("port '" + port.name + "' (" + port.device + "): " + std::to_string(found) +
+                               " raw ports with queues, expected " + std::to_string(expected));
+  }
+}
 
 void Engine::Impl::make_pools() {
   unsigned largest = 1500;
@@ -62,55 +94,85 @@ static bool sends_chains(uint16_t ethdev) {
   return rte_eth_dev_info_get(ethdev, &info) == 0 && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
 }
 
-void Engine::Impl::make_workers() {
-  const unsigned n = static_cast<unsigned>(cpus.size());
-  for (const Port& p : ports) {
-    PortInfo& info = shared.ports[p.number];
-    info.mac = p.mac;
-    info.tags = static_cast<uint8_t>(p.config.vlan.size());
-    info.present = true;
-  }
-  for (unsigned w = 0; w < n; w++)
-    workers.push_back(std::make_unique<Worker>(w, shared, view, &storage.head(), qsbr,
-                                               config.engine.idle == model::Idle::adaptive, config.ports));
-  unsigned next = 0;  // ports with fewer queues than workers are dealt out in turn
-  for (const Port& p : ports) {
-    for (uint16_t q = 0; q < p.rx_queues; q++)
-      workers[p.rx_queues == n ? q : (next++) % n]->add(Receive{p.ethdev, q, p.number, false});
-    for (uint16_t q = 0; q < p.tap_queues; q++) workers[q]->add(Receive{p.tap, q, p.number, true});
-    const auto give = [&](uint16_t ethdev, uint16_t queues, bool tap) {
-      rte_ring* ring = nullptr;
-      if (queues < n) {
-        const std::string name = (tap ? "teal_tap" : "teal_tx") + std::to_string(p.number);
-        ring = rte_ring_create(name.c_str(), 1024, SOCKET_ID_ANY, RING_F_SC_DEQ);
-        if (ring == nullptr) throw std::runtime_error("no memory for a ring between workers");
-        workers[0]->add(Relay{ring, ethdev, 0});
-      }
-      for (unsigned w = 0; w < n; w++) {
-        const Exit exit{ethdev, w < queues ? static_cast<int>(w) : -1, ring, sends_chains(ethdev)};
-        if (tap)
-          workers[w]->sink().set_tap(p.number, exit);
-        else
-          workers[w]->sink().set_port(p.number, exit);
-      }
-    };
-    give(p.ethdev, p.tx_queues, false);
-    give(p.tap, p.tap_queues, true);
-  }
+// A ring by which workers without a queue of a port reach the one that owns it.
+rte_ring* Engine::Impl::hand_over(const std::string& name, const Relay& owner, unsigned owner_id) {
+  rte_ring* ring = rte_ring_create(name.c_str(), 1024, SOCKET_ID_ANY, RING_F_SC_DEQ);
+  if (ring == nullptr) throw std::runtime_error("no memory for a ring between workers");
+  Relay relay = owner;
+  relay.ring = ring;
+  workers[owner_id]->add(relay);
+  return ring;
 }
 
-Engine::Engine(const model::Config& config, flow::Storage& storage, flow::Table& table)
-    : impl_(std::make_unique<Impl>(config, storage, table)) {
+// Gives the port's queues, and its tap's, to workers; `next`: whose turn it is for ports with fewer queues than
+// workers.
+void Engine::Impl::wire(const Port& p, unsigned& next) {
+  const auto n = static_cast<unsigned>(workers.size());
+  for (uint16_t q = 0; q < p.rx_queues; q++)
+    workers[p.rx_queues == n ? q : (next++) % n]->add(Receive{p.ethdev, q, p.number, false});
+  for (uint16_t q = 0; q < p.tap_queues; q++) workers[q]->add(Receive{p.tap, q, p.number, true});
+  const auto give = [&](uint16_t ethdev, uint16_t queues, bool tap) {
+    rte_ring* ring = nullptr;
+    if (queues < n)
+      ring = hand_over((tap ? "teal_tap" : "teal_tx") + std::to_string(p.number), {nullptr, ethdev, 0, nullptr}, 0);
+    for (unsigned w = 0; w < n; w++) {
+      const Exit exit{ethdev, w < queues ? static_cast<int>(w) : -1, ring, sends_chains(ethdev), nullptr};
+      if (tap)
+        workers[w]->sink().set_tap(p.number, exit);
+      else
+        workers[w]->sink().set_port(p.number, exit);
+    }
+  };
+  give(p.ethdev, p.tx_queues, false);
+  give(p.tap, p.tap_queues, true);
+}
+
+// A worker sends by the first queue that it owns.
+void Engine::Impl::wire(const RawPort& p, unsigned& next) {
+  const auto n = static_cast<unsigned>(workers.size());
+  std::vector<RawQueue*> first(n);
+  unsigned owners = 0, owner_of_first = 0;
+  for (unsigned q = 0; q < p.queues.size(); q++) {
+    const unsigned w = p.queues.size() == n ? q : (next++) % n;
+    workers[w]->add(RawReceive{p.queues[q].get(), p.number, receive_pool});
+    if (q == 0) owner_of_first = w;
+    if (first[w] != nullptr) continue;
+    first[w] = p.queues[q].get();
+    owners++;
+  }
+  rte_ring* ring = nullptr;
+  if (owners < n)
+    ring = hand_over("teal_tx" + std::to_string(p.number), {nullptr, 0, 0, p.queues[0].get()}, owner_of_first);
+  for (unsigned w = 0; w < n; w++)
+    workers[w]->sink().set_port(p.number, {Exit::none, first[w] != nullptr ? 0 : -1, ring, true, first[w]});
+}
+
+void Engine::Impl::make_workers() {
+  const auto present = [&](uint16_t number, const model::Mac& mac) {
+    shared.ports[number] = {mac, static_cast<uint8_t>(config.ports[number].vlan.size()), true};
+  };
+  each_port([&](const Port& p) { present(p.number, p.mac); }, [&](const RawPort& p) { present(p.number, p.mac); });
+  for (unsigned w = 0; w < cpus.size(); w++)
+    workers.push_back(std::make_unique<Worker>(w, shared, view, storage, qsbr,
+                                               config.engine.idle == model::Idle::adaptive, config.ports));
+  unsigned next = 0;
+  each_port([&](const Port& p) { wire(p, next); }, [&](const RawPort& p) { wire(p, next); });
+}
+
+Engine::Engine(const model::Config& config, flow::Storage& storage, flow::Table& table, std::vector<RawPort> raw)
+    : impl_(std::make_unique<Impl>(config, storage, table, std::move(raw))) {
   Impl& i = *impl_;
+  i.check_raw();
   i.cpus = worker_cpus(config.engine);
   start_eal(config, i.cpus);
   i.shared.head = &storage.head();
   i.shared.splits = storage.splits();
   i.make_pools();
-  uint16_t number = 0;
   try {
-    for (const auto& p : config.ports)
-      i.ports.push_back(open_port(p, number++, static_cast<unsigned>(i.cpus.size()), i.receive_pool));
+    for (uint16_t number = 0; number < config.ports.size(); number++)
+      if (config.ports[number].engine == model::Engine::dpdk)
+        i.ports.push_back(
+            open_port(config.ports[number], number, static_cast<unsigned>(i.cpus.size()), i.receive_pool));
     const auto threads = static_cast<uint32_t>(i.cpus.size());
     i.qsbr =
         static_cast<rte_rcu_qsbr*>(rte_zmalloc("teal_qsbr", rte_rcu_qsbr_get_memsize(threads), RTE_CACHE_LINE_SIZE));
@@ -129,7 +191,13 @@ Engine::~Engine() {
 
 std::vector<model::PortBinding> Engine::bindings() const {
   std::vector<model::PortBinding> out;
-  for (const Port& p : impl_->ports) out.push_back({p.number, p.tap_ifindex, p.mac, p.config.mtu, p.config.vlan});
+  impl_->each_port(
+      [&](const Port& p) {
+        out.push_back({p.number, p.tap_ifindex, p.mac, p.config.mtu, p.config.vlan});
+      },
+      [&](const RawPort& p) {
+        out.push_back({p.number, p.ifindex, p.mac, p.mtu, impl_->config.ports[p.number].vlan});
+      });
   return out;
 }
 
@@ -167,7 +235,7 @@ const model::Snapshot* Engine::snapshot() const {
   return impl_->current.get();
 }
 uint32_t Engine::now() const {
-  return boot_ticks();
+  return impl_->storage.now();
 }
 
 Counters Engine::totals() const {
@@ -178,20 +246,8 @@ Counters Engine::totals() const {
 
 std::vector<PortState> Engine::ports() const {
   std::vector<PortState> out;
-  for (const Port& p : impl_->ports) {
-    PortState s{p.config.name, p.config.device, p.driver, p.mac, false, p.rx_queues, p.tx_queues, 0, 0, 0, 0, 0};
-    rte_eth_link link{};
-    if (rte_eth_link_get_nowait(p.ethdev, &link) == 0) s.link_up = link.link_status == RTE_ETH_LINK_UP;
-    rte_eth_stats st{};
-    if (rte_eth_stats_get(p.ethdev, &st) == 0) {
-      s.rx_packets = st.ipackets;
-      s.rx_bytes = st.ibytes;
-      s.tx_packets = st.opackets;
-      s.tx_bytes = st.obytes;
-      s.rx_missed = st.imissed + st.rx_nombuf;
-    }
-    out.push_back(std::move(s));
-  }
+  impl_->each_port([&](const Port& p) { out.push_back(describe(p)); },
+                   [&](const RawPort& p) { out.push_back(describe(p)); });
   return out;
 }
 

@@ -4,6 +4,9 @@
 #include <net/if.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -44,6 +47,17 @@ void start(const model::PortConfig& config, uint16_t dev, uint16_t rx, uint16_t 
     if (const int e = rte_eth_tx_queue_setup(dev, q, tx_descriptors, static_cast<unsigned>(socket), nullptr); e != 0)
       fail(config, "cannot set up TX queue " + std::to_string(q) + ": " + strerror(-e));
   if (const int e = rte_eth_dev_start(dev); e != 0) fail(config, std::string("cannot start: ") + strerror(-e));
+}
+
+// Link and carrier, by the kernel.
+bool interface_runs(const std::string& name) {
+  ifreq r{};
+  std::memcpy(r.ifr_name, name.data(), std::min<size_t>(name.size(), IFNAMSIZ - 1));
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const bool ok = ioctl(fd, SIOCGIFFLAGS, &r) == 0 && (r.ifr_flags & IFF_UP) != 0 && (r.ifr_flags & IFF_RUNNING) != 0;
+  close(fd);
+  return ok;
 }
 
 }  // namespace
@@ -95,6 +109,34 @@ void close_port(Port& port) {
   }
   rte_eth_dev_stop(port.ethdev);
   rte_eth_dev_close(port.ethdev);
+}
+
+PortState describe(const Port& p) {
+  PortState s{p.config.name, p.config.device, p.driver, p.mac, false, p.rx_queues, p.tx_queues, 0, 0, 0, 0, 0};
+  rte_eth_link link{};
+  if (rte_eth_link_get_nowait(p.ethdev, &link) == 0) s.link_up = link.link_status == RTE_ETH_LINK_UP;
+  rte_eth_stats st{};
+  if (rte_eth_stats_get(p.ethdev, &st) == 0) {
+    s.rx_packets = st.ipackets;
+    s.rx_bytes = st.ibytes;
+    s.tx_packets = st.opackets;
+    s.tx_bytes = st.obytes;
+    s.rx_missed = st.imissed + st.rx_nombuf;
+  }
+  return s;
+}
+
+PortState describe(const RawPort& p) {
+  const auto queues = static_cast<unsigned>(p.queues.size());
+  PortState s{p.name, p.device, "af_xdp", p.mac, interface_runs(p.device), queues, queues, 0, 0, 0, 0, 0};
+  for (const auto& q : p.queues) {
+    s.rx_packets += q->counts.rx_packets;
+    s.rx_bytes += q->counts.rx_bytes;
+    s.tx_packets += q->counts.tx_packets;
+    s.tx_bytes += q->counts.tx_bytes;
+    s.rx_missed += q->missed();
+  }
+  return s;
 }
 
 }  // namespace teal::dataplane

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "dataplane/engine.h"
+#include "dataplane/raw_port.h"
 #include "model/config.h"
 
 namespace teal::dataplane {
@@ -25,5 +27,9 @@ struct Port {
 // Configures and starts device and tap for `workers`. Throws std::runtime_error naming the port.
 Port open_port(const model::PortConfig& config, uint16_t number, unsigned workers, rte_mempool* pool);
 void close_port(Port& port);
+
+// What the device, or the interface and the sockets, say now.
+PortState describe(const Port& port);
+PortState describe(const RawPort& port);
 
 }  // namespace teal::dataplane

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/sink.h"
 
+#include "raw_burst.h"
+
 namespace teal::dataplane {
 
 void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
@@ -9,28 +11,33 @@ void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
 }
 
 void Sink::flush() {
-  for (auto& lane : ports_)
+  for (auto& lane : ports_) {
     if (lane.count) flush(lane, TEAL_DROP_tx_full);
+    if (lane.exit.raw != nullptr) lane.exit.raw->flush();  // what other workers and earlier rounds left in it, too
+  }
   for (auto& lane : taps_)
     if (lane.count) flush(lane, TEAL_DROP_tap_full);
 }
 
+// How many the way out took; those at the end it did not.
+unsigned Sink::transmit(const Exit& exit, rte_mbuf** packets, unsigned count) {
+  if (exit.queue < 0)
+    return exit.ring == nullptr ? 0
+                                : rte_ring_enqueue_burst(exit.ring, reinterpret_cast<void**>(packets), count, nullptr);
+  if (exit.raw != nullptr) return send_raw(*exit.raw, packets, count);
+  if (exit.ethdev == Exit::none) return 0;
+  const auto queue = static_cast<uint16_t>(exit.queue);
+  const unsigned sent = rte_eth_tx_burst(exit.ethdev, queue, packets, static_cast<uint16_t>(count));
+  if (sent == count) return sent;
+  // Software devices take a burst in pieces; one more try costs nothing when there was room.
+  return sent + rte_eth_tx_burst(exit.ethdev, queue, packets + sent, static_cast<uint16_t>(count - sent));
+}
+
 void Sink::flush(Lane& lane, enum teal_drop full) {
-  unsigned sent = 0;
   const bool tap = full == TEAL_DROP_tap_full;
   uint64_t bytes = 0;
   for (unsigned i = 0; i < lane.count; i++) bytes += lane.packets[i]->pkt_len;
-  if (lane.exit.ethdev != Exit::none) {
-    if (lane.exit.queue >= 0)
-      sent = rte_eth_tx_burst(lane.exit.ethdev, static_cast<uint16_t>(lane.exit.queue), lane.packets.data(),
-                              static_cast<uint16_t>(lane.count));
-    else
-      sent = rte_ring_enqueue_burst(lane.exit.ring, reinterpret_cast<void**>(lane.packets.data()), lane.count, nullptr);
-  }
-  // Software devices take a burst in pieces; one more try costs nothing when there was room.
-  if (sent < lane.count && lane.exit.queue >= 0 && lane.exit.ethdev != Exit::none)
-    sent += rte_eth_tx_burst(lane.exit.ethdev, static_cast<uint16_t>(lane.exit.queue), lane.packets.data() + sent,
-                             static_cast<uint16_t>(lane.count - sent));
+  const unsigned sent = transmit(lane.exit, lane.packets.data(), lane.count);
   for (unsigned i = sent; i < lane.count; i++) {
     bytes -= lane.packets[i]->pkt_len;
     drop(lane.packets[i], full);

@@ -10,17 +10,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "raw_burst.h"
+
 namespace teal::dataplane {
 
-uint32_t boot_ticks() {
-  timespec t;
-  clock_gettime(CLOCK_BOOTTIME, &t);
-  return static_cast<uint32_t>(static_cast<uint64_t>(t.tv_sec) * TEAL_TICKS_PER_S +
-                               static_cast<uint64_t>(t.tv_nsec) / (1000000000u / TEAL_TICKS_PER_S));
-}
-
 Worker::Worker(unsigned id, const Pipeline::Shared& shared, const std::atomic<const model::View*>& view,
-               teal_head* clock, rte_rcu_qsbr* qsbr, bool adaptive, const std::vector<model::PortConfig>& ports)
+               flow::Storage& clock, rte_rcu_qsbr* qsbr, bool adaptive, const std::vector<model::PortConfig>& ports)
     : id_(id),
       sink_(counters_),
       pipeline_(shared, counters_, sink_),
@@ -34,8 +29,8 @@ Worker::Worker(unsigned id, const Pipeline::Shared& shared, const std::atomic<co
 void Worker::read_clock(uint64_t tsc) {
   if (tsc < next_clock_) return;
   next_clock_ = tsc + rte_get_tsc_hz() / (8 * TEAL_TICKS_PER_S);
-  now_ = boot_ticks();
-  if (id_ == 0) TEAL_STORE(&clock_->tick, now_);
+  now_ = clock_.now();
+  if (id_ == 0) TEAL_STORE(&clock_.head().tick, now_);
 }
 
 void Worker::run(const std::atomic<bool>& stop) {
@@ -98,11 +93,18 @@ unsigned Worker::poll(const model::View& view) {
     counters_.event[TEAL_EV_rx_bytes] += bytes;
     pipeline_.process(view, packets, n, r.port, now_, tsc_);
   }
+  for (const RawReceive& r : raw_) {
+    const unsigned n = receive_raw(*r.queue, r.pool, packets, burst, counters_);
+    if (n == 0) continue;
+    total += n;
+    pipeline_.process(view, packets, n, r.port, now_, tsc_);  // received counts: the XDP program's
+  }
   for (const Relay& r : relays_) {
     const unsigned n = rte_ring_dequeue_burst(r.ring, reinterpret_cast<void**>(packets), burst, nullptr);
     if (n == 0) continue;
     total += n;
-    const uint16_t sent = rte_eth_tx_burst(r.ethdev, r.queue, packets, static_cast<uint16_t>(n));
+    const unsigned sent = r.raw != nullptr ? send_raw(*r.raw, packets, n)
+                                           : rte_eth_tx_burst(r.ethdev, r.queue, packets, static_cast<uint16_t>(n));
     for (unsigned i = sent; i < n; i++) sink_.drop(packets[i], TEAL_DROP_tx_full);
   }
   return total;

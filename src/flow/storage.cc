@@ -16,6 +16,10 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "flow/clock.h"
+#include "flow/recover.h"
+#include "teal/xdp.h"
+
 namespace teal::flow {
 namespace {
 
@@ -47,6 +51,10 @@ uint32_t Storage::bucket_count(uint64_t flows) {
   return static_cast<uint32_t>(buckets < 2 ? 2 : buckets);
 }
 
+uint64_t Storage::bytes_for(uint64_t flows) {
+  return TEAL_AT_BUCKETS + static_cast<uint64_t>(bucket_count(flows)) * sizeof(teal_bucket);
+}
+
 Storage::Storage(const Options& options) {
   namespace fs = std::filesystem;
   std::error_code ignored;
@@ -56,53 +64,11 @@ Storage::Storage(const Options& options) {
   if (options.hugepages && (statfs(directory.c_str(), &where) != 0 || where.f_type != HUGETLBFS_MAGIC))
     fail("flow table " + options.file +
          ": not on hugetlbfs, expected a file below a hugetlbfs mount (or engine.memory: ordinary)");
-  fd_ = open(options.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fd_ = ::open(options.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0) fail("flow table " + options.file + ": cannot open: " + std::strerror(errno));
   try {
-    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) fail("flow table " + options.file + ": in use by another teald");
-
-    bytes_ = TEAL_AT_BUCKETS + static_cast<uint64_t>(bucket_count(options.flows)) * sizeof(teal_bucket);
-    bytes_ = (bytes_ + huge_page - 1) / huge_page * huge_page;
-    struct stat st {};
-    if (fstat(fd_, &st) != 0) fail("flow table " + options.file + ": " + std::strerror(errno));
-    uint8_t boot_id[16];
-    read_boot_id(boot_id);
-    if (st.st_size != 0 && static_cast<uint64_t>(st.st_size) != bytes_)
-      fail("flow table " + options.file + ": holds " + std::to_string(st.st_size) + " bytes, expected " +
-           std::to_string(bytes_) + " for engine.flows " + std::to_string(options.flows) +
-           "; remove the file to give up its flows, or set engine.flows back");
-    if (st.st_size == 0 && ftruncate(fd_, static_cast<off_t>(bytes_)) != 0)
-      fail("flow table " + options.file + ": cannot make it " + std::to_string(bytes_) +
-           " bytes: " + std::strerror(errno));
-    base_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-    if (base_ == MAP_FAILED) {
-      base_ = nullptr;
-      const int why = errno;
-      if (st.st_size == 0) unlink(options.file.c_str());
-      fail("flow table " + options.file + ": needs " + std::to_string(bytes_ >> 20) + " MiB of " +
-           (options.hugepages ? "huge pages (vm.nr_hugepages)" : "memory") + ": " + std::strerror(why));
-    }
-    // All of it is touched now: a page that is not there must fail here and not under traffic.
-    if (madvise(base_, bytes_, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
-      const int why = errno;
-      if (st.st_size == 0) unlink(options.file.c_str());
-      fail("flow table " + options.file + ": needs " + std::to_string(bytes_ >> 20) + " MiB of " +
-           (options.hugepages ? "huge pages (vm.nr_hugepages)" : "memory") + ": " + std::strerror(why));
-    }
-    const teal_head& h = head();
-    if (h.magic == TEAL_MAGIC && h.layout != TEAL_LAYOUT)
-      fail("flow table " + options.file + ": layout " + std::to_string(h.layout) + ", expected " +
-           std::to_string(TEAL_LAYOUT) + "; remove the file to give up its flows");
-    // Files are whole huge pages, so that two capacities can have one size.
-    if (h.magic == TEAL_MAGIC && h.buckets != bucket_count(options.flows))
-      fail("flow table " + options.file + ": made for engine.flows " + std::to_string(h.capacity) + ", expected " +
-           std::to_string(options.flows) + "; remove the file to give up its flows, or set engine.flows back");
-    taken_over_ = h.magic == TEAL_MAGIC && std::memcmp(h.boot_id, boot_id, sizeof(boot_id)) == 0;
-    if (taken_over_)
-      recover();
-    else
-      initialise(options, boot_id);
-    head().instance++;
+    map_file(options);
+    open("flow table " + options.file, "remove the file to give up its flows", options.flows, false);
   } catch (...) {
     if (base_ != nullptr) munmap(base_, bytes_);
     close(fd_);
@@ -110,47 +76,94 @@ Storage::Storage(const Options& options) {
   }
 }
 
+Storage::Storage(const Mapped& memory, uint64_t flows) : base_(memory.base), bytes_(memory.bytes) {
+  if (bytes_ < bytes_for(flows))
+    fail(memory.name + ": holds " + std::to_string(bytes_) + " bytes, expected " + std::to_string(bytes_for(flows)) +
+         " for engine.flows " + std::to_string(flows));
+  open(memory.name, "teald --migrate carries its flows over, teald --detach gives them up", flows, memory.live);
+}
+
 Storage::~Storage() {
+  if (fd_ < 0) return;  // not ours to unmap
   munmap(base_, bytes_);
   close(fd_);
 }
 
-void Storage::initialise(const Options& options, const uint8_t (&boot_id)[16]) {
+void Storage::map_file(const Options& options) {
+  const std::string name = "flow table " + options.file;
+  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) fail(name + ": in use by another teald");
+  bytes_ = (bytes_for(options.flows) + huge_page - 1) / huge_page * huge_page;
+  struct stat st {};
+  if (fstat(fd_, &st) != 0) fail(name + ": " + std::strerror(errno));
+  if (st.st_size != 0 && static_cast<uint64_t>(st.st_size) != bytes_)
+    fail(name + ": holds " + std::to_string(st.st_size) + " bytes, expected " + std::to_string(bytes_) +
+         " for engine.flows " + std::to_string(options.flows) +
+         "; remove the file to give up its flows, or set engine.flows back");
+  if (st.st_size == 0 && ftruncate(fd_, static_cast<off_t>(bytes_)) != 0)
+    fail(name + ": cannot make it " + std::to_string(bytes_) + " bytes: " + std::strerror(errno));
+  const auto no_memory = [&](int why) {
+    if (st.st_size == 0) unlink(options.file.c_str());
+    fail(name + ": needs " + std::to_string(bytes_ >> 20) + " MiB of " +
+         (options.hugepages ? "huge pages (vm.nr_hugepages)" : "memory") + ": " + std::strerror(why));
+  };
+  base_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+  if (base_ == MAP_FAILED) {
+    base_ = nullptr;
+    no_memory(errno);
+  }
+  // All of it is touched now: a page that is not there must fail here and not under traffic.
+  if (madvise(base_, bytes_, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) no_memory(errno);
+}
+
+void Storage::open(const std::string& name, const std::string& remedy, uint64_t flows, bool live) {
+  uint8_t boot_id[16];
+  read_boot_id(boot_id);
+  teal_head& h = head();
+  const bool made = h.magic == TEAL_MAGIC;
+  if (made && h.layout != TEAL_LAYOUT)
+    fail(name + ": layout " + std::to_string(h.layout) + ", expected " + std::to_string(TEAL_LAYOUT) + "; " + remedy);
+  // Files are whole huge pages, so that two capacities can have one size.
+  if (made && h.buckets != bucket_count(flows))
+    fail(name + ": made for engine.flows " + std::to_string(h.capacity) + ", expected " + std::to_string(flows) + "; " +
+         remedy + ", or set engine.flows back");
+  taken_over_ = made && std::memcmp(h.boot_id, boot_id, sizeof(boot_id)) == 0;
+  if (live && made && !taken_over_) fail(name + ": made before the last boot, expected one of this boot; " + remedy);
+  if (!taken_over_) {
+    initialise(name, flows, boot_id);
+    return;
+  }
+  h.instance++;  // before any word is taken over: the owner must be one that no dead teald had
+  resume_clock(TEAL_LOAD(&h.tick));
+  recover(h, locks(), buckets(), owner(), live);
+}
+
+void Storage::initialise(const std::string& name, uint64_t flows, const uint8_t (&boot_id)[16]) {
   std::memset(base_, 0, bytes_);
   teal_head& h = head();
   h.layout = TEAL_LAYOUT;
-  h.buckets = bucket_count(options.flows);
-  h.capacity = options.flows;
+  h.buckets = bucket_count(flows);
+  h.capacity = flows;
+  h.instance = 1;
   if (getrandom(&h.secret, sizeof(h.secret), 0) != static_cast<ssize_t>(sizeof(h.secret)))
-    fail("flow table " + options.file + ": no random numbers from the kernel");
+    fail(name + ": no random numbers from the kernel");
   h.secret.mul[0] |= 1;
   h.secret.mul[1] |= 1;
   std::memcpy(h.boot_id, boot_id, sizeof(boot_id));
-  __atomic_thread_fence(__ATOMIC_RELEASE);
-  h.magic = TEAL_MAGIC;  // last: a table that was half made is made again
+  h.tick = boot_ticks();
+  TEAL_STORE(&h.magic, TEAL_MAGIC);  // last: a table that was half made is made again
 }
 
-// What a crash may have left: locks of the dead, slots claimed (K, 0) that never got their value, and, of a
-// displacement cut short between copying and freeing, a key twice. The copy in the second bucket goes: left alone it
-// would answer for the old backend once the flow is over and the first copy begun anew. Only keys whose lock was held
-// can be so, so that no other entry costs the look at a second bucket. tests/model/table.pml, scene CRASH.
-void Storage::recover() {
-  const teal_head& h = head();
-  bool any_held = false;
-  for (uint32_t i = 0; i < TEAL_LOCKS; i++) any_held |= locks()[i] != 0;
-  teal_bucket* b = buckets();
-  for (uint32_t i = 0; i < h.buckets; i++)
-    for (int j = 0; j < TEAL_BUCKET_SLOTS; j++) {
-      if (b[i].val[j] == 0) b[i].key[j] = 0;
-      if (!any_held || b[i].key[j] == 0) continue;
-      const uint64_t hash = teal_hash64(&h.secret, b[i].key[j]);
-      if (locks()[teal_lock_index(hash, TEAL_LOCKS - 1)] == 0 || teal_bucket_second(hash, h.buckets) != i) continue;
-      uint64_t first = 0;
-      if (teal_bucket_find(&b[teal_bucket_first(hash, h.buckets)], b[i].key[j], teal_val_check(b[i].val[j]), &first) >=
-          0)
-        teal_bucket_free(&b[i], j);
-    }
-  std::memset(locks(), 0, TEAL_LOCKS * sizeof(uint32_t));
+uint32_t Storage::owner() const {
+  return static_cast<uint32_t>(head().instance % (TEAL_LOCK_XDP - 1)) + 1;
+}
+
+uint32_t Storage::now() const {
+  return boot_ticks() + clock_offset_;
+}
+
+void Storage::resume_clock(uint32_t tick) {
+  clock_offset_ = tick - boot_ticks();
+  TEAL_STORE(&head().tick, tick);
 }
 
 }  // namespace teal::flow

@@ -23,6 +23,10 @@ const char* to_string(Engine v) {
   return v == Engine::dpdk ? "dpdk" : "xdp";
 }
 
+const char* to_string(XdpMode v) {
+  return v == XdpMode::native ? "native" : "generic";
+}
+
 const char* to_string(Forward v) {
   switch (v) {
     case Forward::nat:

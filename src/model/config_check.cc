@@ -26,6 +26,29 @@ void check_engine(const EngineConfig& engine, ConfigReport& report) {
   }
 }
 
+// As the kernel takes them (dev_valid_name), less ',', which only a DPDK vdev has.
+bool interface_name(const std::string& text) {
+  return text.size() <= 15 && text != "." && text != ".." && text.find_first_of("/:, \t") == std::string::npos;
+}
+
+void check_engine_of_port(const PortConfig& port, const std::string& path, ConfigReport& report) {
+  if (report.unread(path + ".engine")) return;
+  if (port.engine == Engine::dpdk) {
+    if (report.given(path + ".mode"))
+      report.add_at(path + ".mode",
+                    "found on a dpdk port, expected on xdp ports only: it says where a driver runs XDP");
+    return;
+  }
+  if (!port.device.empty() && !interface_name(port.device))
+    report.add_at(path + ".device", "found " + quoted(port.device) +
+                                        ", expected the name of a kernel interface, 1 to 15 characters: the device of "
+                                        "an xdp port stays with the kernel");
+  if (report.given(path + ".vlan"))
+    report.add_at(path + ".vlan",
+                  "found on an xdp port, expected none: an xdp port's VLANs are the kernel's: make a VLAN device, teal "
+                  "follows it");
+}
+
 void check_ports(const std::vector<PortConfig>& ports, ConfigReport& report) {
   if (ports.size() > most_ports)
     report.add_at("ports",
@@ -41,6 +64,17 @@ void check_ports(const std::vector<PortConfig>& ports, ConfigReport& report) {
       report.add_at(path + ".device", "device " + quoted(ports[i].device) + " is taken by port " +
                                           quoted(ports[it->second].name) + " in line " + line_of(it->second) +
                                           ", expected another");
+    check_engine_of_port(ports[i], path, report);
+  }
+  // The tap of a dpdk port and the interface of an xdp port live in one namespace.
+  for (size_t i = 0; i < ports.size(); ++i) {
+    if (ports[i].engine != Engine::xdp) continue;
+    const auto tap = names.find(ports[i].device);
+    if (tap != names.end() && ports[tap->second].engine == Engine::dpdk)
+      report.add_at(item("ports", i) + ".device", "device " + quoted(ports[i].device) +
+                                                      " is the tap of the dpdk port " + "in line " +
+                                                      std::to_string(report.place(item("ports", tap->second)).line) +
+                                                      ", expected an interface that teal does not make itself");
   }
 }
 
@@ -70,6 +104,10 @@ void check_config(const Config& config, ConfigReport& report) {
   if (config.ports.empty() && report.given("ports") && !report.unread("ports"))
     report.add_at("ports", "found no port, expected at least one");
   check_ports(config.ports, report);
+  if (config.has_xdp_ports() && report.given("engine.table_file"))
+    report.add_at("engine.table_file", "found " + quoted(config.engine.table_file) +
+                                           ", expected none: with xdp ports the flow table is pinned in " +
+                                           "engine.bpf_pins, " + config.engine.bpf_pins);
   check_services(config, report);
 }
 

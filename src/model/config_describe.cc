@@ -35,9 +35,8 @@ std::string octal(unsigned mode) {
   return text;
 }
 
-std::string table_file_of(const EngineConfig& e) {
-  if (!e.table_file.empty()) return e.table_file;
-  return e.memory == Memory::hugepages ? "/dev/hugepages/teal/flows" : "/dev/shm/teal/flows";
+std::string mtu_of(const PortConfig& p) {
+  return p.mtu == 0 ? "the interface's" : std::to_string(p.mtu);
 }
 
 void append_port(Settings& out, const PortConfig& p) {
@@ -47,7 +46,8 @@ void append_port(Settings& out, const PortConfig& p) {
   out.emplace_back(at + "vlan", numbers(p.vlan));
   out.emplace_back(at + "addresses", joined(p.addresses, [](const Prefix& a) { return a.str(); }));
   out.emplace_back(at + "announce_vips", p.announce_vips ? "true" : "false");
-  out.emplace_back(at + "mtu", std::to_string(p.mtu));
+  out.emplace_back(at + "mtu", mtu_of(p));
+  out.emplace_back(at + "mode", to_string(p.mode));
 }
 
 std::string port_names(const Config& config) {
@@ -105,6 +105,13 @@ void compare_service(std::vector<std::string>& out, const ServiceConfig& now, co
 
 }  // namespace
 
+std::string table_file_of(const Config& config) {
+  const EngineConfig& e = config.engine;
+  if (!e.table_file.empty()) return e.table_file;
+  if (config.has_xdp_ports()) return e.bpf_pins + "/table";
+  return e.memory == Memory::hugepages ? "/dev/hugepages/teal/flows" : "/dev/shm/teal/flows";
+}
+
 Settings settings(const Config& config) {
   const ControlConfig& c = config.control;
   const EngineConfig& e = config.engine;
@@ -117,7 +124,8 @@ Settings settings(const Config& config) {
       {"engine.cpus", numbers(e.cpus)},
       {"engine.memory", to_string(e.memory)},
       {"engine.packet_memory_mib", std::to_string(e.packet_memory_mib)},
-      {"engine.table_file", table_file_of(e)},
+      {"engine.table_file", table_file_of(config)},
+      {"engine.bpf_pins", e.bpf_pins},
       {"engine.flows", std::to_string(e.flows)},
       {"engine.timeouts.half_open_s", std::to_string(e.timeouts.half_open_s)},
       {"engine.timeouts.established_s", std::to_string(e.timeouts.established_s)},
@@ -144,16 +152,17 @@ std::string describe(const Config& config) {
   out += "engine:  workers " + std::to_string(e.workers) + (e.cpus.empty() ? "" : " on CPUs " + numbers(e.cpus)) +
          ", idle " + to_string(e.idle) + ", memory " + to_string(e.memory) + ", packet buffers " +
          std::to_string(e.packet_memory_mib) + " MiB\n";
-  out += "  flows: " + std::to_string(e.flows) + " in " + table_file_of(e) + "\n";
+  out += "  flows: " + std::to_string(e.flows) + " in " + table_file_of(config) + "\n";
   out += "  timeouts: half-open " + std::to_string(t.half_open_s) + " s, established " +
          std::to_string(t.established_s) + " s, closing " + std::to_string(t.closing_s) + " s, udp " +
          std::to_string(t.udp_s) + " s\n";
   out += "  tunnel source: " + source(e.tunnel_source_ipv4) + " (IPv4), " + source(e.tunnel_source_ipv6) + " (IPv6)\n";
   out += "  hairpin: " + e.hairpin_ipv4.str() + ", " + e.hairpin_ipv6.str() + "\n";
   for (const PortConfig& p : config.ports)
-    out += "port " + p.name + ": " + to_string(p.engine) + " " + p.device + ", VLAN " + numbers(p.vlan) +
+    out += "port " + p.name + ": " + to_string(p.engine) + " " + p.device +
+           (p.engine == Engine::xdp ? std::string(", ") + to_string(p.mode) : ", VLAN " + numbers(p.vlan)) +
            ", addresses " + joined(p.addresses, [](const Prefix& a) { return a.str(); }) +
-           (p.announce_vips ? ", announces VIPs" : "") + ", MTU " + std::to_string(p.mtu) + "\n";
+           (p.announce_vips ? ", announces VIPs" : "") + ", MTU " + mtu_of(p) + "\n";
   for (const ServiceConfig& s : config.services) describe_service(out, s);
   size_t backends = 0;
   for (const ServiceConfig& s : config.services) backends += s.pools[0].size() + s.pools[1].size();

@@ -13,6 +13,7 @@ using Node = YAML::Node;
 constexpr size_t longest_name = 63;
 constexpr size_t longest_port_name = 15;        // IFNAMSIZ - 1
 constexpr size_t longest_path = 4095;           // PATH_MAX - 1
+constexpr size_t longest_pins = 4000;           // with room for the names in that directory
 constexpr size_t longest_socket = 107;          // sizeof(sockaddr_un.sun_path) - 1
 constexpr uint32_t longest_timeout_s = 604800;  // a week
 
@@ -66,6 +67,7 @@ constexpr Field<EngineConfig> engine_fields[] = {
      {},
      [](Reader& r, const Node& n, EngineConfig& e) { r.number(n, e.packet_memory_mib, 64, 65536); }},
     {"table_file", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.file(n, e.table_file, longest_path); }},
+    {"bpf_pins", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.file(n, e.bpf_pins, longest_pins); }},
     {"flows", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.quantity(n, e.flows, 1024, 268435456); }},
     {"timeouts",
      {},
@@ -80,11 +82,6 @@ constexpr Field<EngineConfig> engine_fields[] = {
      [](Reader& r, const Node& n, EngineConfig& e) { r.object<EngineConfig>(n, tunnel_source_fields, e); }},
     {"hairpin", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.object<EngineConfig>(n, hairpin_fields, e); }},
 };
-
-void read_port_engine(Reader& r, const Node& n, PortConfig& p) {
-  r.choice(n, p.engine, {Engine::dpdk, Engine::xdp});
-  if (p.engine == Engine::xdp) r.fail(n, "dpdk: this build carries dpdk ports only");
-}
 
 void read_vlan(Reader& r, const Node& node, PortConfig& p) {
   if (node.IsSequence() && node.size() > 2) return r.fail(node, "at most two VLAN ids, the outer one first");
@@ -101,8 +98,17 @@ void read_addresses(Reader& r, const Node& node, PortConfig& p) {
 constexpr Field<PortConfig> port_fields[] = {
     {"name", "a name of at most 15 characters",
      [](Reader& r, const Node& n, PortConfig& p) { r.name(n, p.name, longest_port_name); }},
-    {"engine", {}, read_port_engine},
-    {"device", "a PCI address or a DPDK vdev",
+    {"engine",
+     {},
+     [](Reader& r, const Node& n, PortConfig& p) {
+       r.choice(n, p.engine, {Engine::dpdk, Engine::xdp});
+     }},
+    {"mode",
+     {},
+     [](Reader& r, const Node& n, PortConfig& p) {
+       r.choice(n, p.mode, {XdpMode::native, XdpMode::generic});
+     }},
+    {"device", "a PCI address, a DPDK vdev or, with engine: xdp, an interface's name",
      [](Reader& r, const Node& n, PortConfig& p) { r.text(n, p.device, 255); }},
     {"vlan", {}, read_vlan},
     {"addresses", {}, read_addresses},
@@ -190,7 +196,13 @@ void fill_in(ServiceConfig& s) {
 }
 
 void read_ports(Reader& r, const Node& node, Config& c) {
-  r.list(node, "a list of ports", [&](const Node& n) { r.object<PortConfig>(n, port_fields, c.ports.emplace_back()); });
+  constexpr uint16_t not_given = 0;  // never read from a file
+  r.list(node, "a list of ports", [&](const Node& n) {
+    PortConfig& p = c.ports.emplace_back();
+    p.mtu = not_given;
+    r.object<PortConfig>(n, port_fields, p);
+    if (p.mtu == not_given && p.engine == Engine::dpdk) p.mtu = PortConfig{}.mtu;
+  });
 }
 
 void read_services(Reader& r, const Node& node, Config& c) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// teald: reads the configuration, wires the rooms together, and runs the control thread. The only file that knows
-// everyone.
+// teald: reads the configuration, wires the rooms together, and runs the control thread. With fast_path.cc, which does
+// it for xdp ports, the only file that knows everyone.
 //
 // Exit codes: 0 stopped as asked; 1 could not start or failed; 2 usage; 3 the configuration has errors.
 #include <spdlog/sinks/stdout_sinks.h>
@@ -19,6 +19,7 @@
 #include "control/balancer.h"
 #include "control/server.h"
 #include "dataplane/engine.h"
+#include "fast_path.h"
 #include "flow/storage.h"
 #include "flow/table.h"
 #include "host/netlink.h"
@@ -52,36 +53,47 @@ void every(asio::steady_timer& timer, std::chrono::milliseconds period, const st
   });
 }
 
-// Gives the taps the addresses of the configuration, and the VIPs, so that the kernel answers for them.
+// Gives the ports' interfaces the addresses of the configuration, and the VIPs, so that the kernel answers for them.
+// FastPath has brought those of xdp ports up.
 void set_addresses(host::Netlink& netlink, const model::Config& config) {
   for (const auto& port : config.ports) {
-    netlink.link_up(port.name, port.mtu);
-    for (const auto& address : port.addresses) netlink.add_address(port.name, address);
+    const std::string& name = port.interface();
+    if (port.engine == model::Engine::dpdk) netlink.link_up(name, port.mtu);
+    for (const auto& address : port.addresses) netlink.add_address(name, address);
     if (!port.announce_vips) continue;
-    for (const auto& s : config.services) netlink.add_address(port.name, {s.vip, static_cast<uint8_t>(s.vip.bits())});
+    for (const auto& s : config.services) netlink.add_address(name, {s.vip, static_cast<uint8_t>(s.vip.bits())});
   }
 }
 
-int run(const std::string& file, model::Config config) {
+std::unique_ptr<flow::Storage> open_table(const model::Config& config, const FastPath* fast_path) {
+  if (fast_path != nullptr) return std::make_unique<flow::Storage>(fast_path->memory(), config.engine.flows);
+  return std::make_unique<flow::Storage>(flow::Storage::Options{
+      model::table_file_of(config), config.engine.memory == model::Memory::hugepages, config.engine.flows});
+}
+
+int run(const std::string& file, const model::Config& config, bool migrate) {
   host::Signals signals;  // before any thread: they inherit the mask
-  if (config.engine.table_file.empty())
-    config.engine.table_file =
-        config.engine.memory == model::Memory::hugepages ? "/dev/hugepages/teal/flows" : "/dev/shm/teal/flows";
-  flow::Storage storage(
-      {config.engine.table_file, config.engine.memory == model::Memory::hugepages, config.engine.flows});
-  flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(),
-                    static_cast<uint32_t>(storage.head().instance % 0xffffffffu) + 1);
-  spdlog::info("flow table {}: {} flows, {} MiB{}", config.engine.table_file, config.engine.flows,
-               storage.bytes() >> 20, storage.taken_over() ? ", taken over" : "");
+  std::unique_ptr<FastPath> fast_path;
+  if (config.has_xdp_ports()) fast_path = std::make_unique<FastPath>(config, migrate);
+  const std::unique_ptr<flow::Storage> memory = open_table(config, fast_path.get());
+  flow::Storage& storage = *memory;
+  if (fast_path) fast_path->begin_migration(storage);
+  flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(), storage.owner());
+  const std::string table_file = model::table_file_of(config);
+  spdlog::info("flow table {}: {} flows, {} MiB{}", table_file, config.engine.flows, storage.bytes() >> 20,
+               storage.taken_over() ? ", taken over" : "");
 
   asio::io_context context(1);
   telemetry::Audit audit(config.control.audit_log);
-  dataplane::Engine engine(config, storage, table);
+  dataplane::Engine engine(config, storage, table,
+                           fast_path ? fast_path->open_sockets() : std::vector<dataplane::RawPort>{});
+  if (fast_path) fast_path->load();
   setpriority(PRIO_PROCESS, 0,
               -20);  // this thread only, best effort: a cutover's answer should not wait for a time slice
   host::Netlink netlink;
   set_addresses(netlink, config);
-  control::Balancer balancer(config, file, storage, table, engine);
+  control::Engines engines(engine, fast_path ? &fast_path->engine() : nullptr);
+  control::Balancer balancer(config, file, storage, table, engines);
   balancer.on_unresolved([&](int ifindex, const model::Address& address) {
     try {
       netlink.resolve(ifindex, address);
@@ -89,8 +101,17 @@ int run(const std::string& file, model::Config config) {
       spdlog::warn("cannot ask for neighbour {}: {}", address.str(), e.what());
     }
   });
+  balancer.on_reloaded([&](const model::Config& next) {
+    try {
+      set_addresses(netlink, next);
+    } catch (const std::exception& e) {
+      spdlog::error("reload: an interface did not take its addresses: {}", e.what());
+    }
+  });
   netlink.poll();
+  if (fast_path) fast_path->carry_flows(storage, table);
   balancer.set_topology(netlink.topology());
+  if (fast_path) fast_path->finish_migration(storage, table);
 
   control::Server server(context, config.control, balancer, audit);
   server.start();
@@ -107,7 +128,11 @@ int run(const std::string& file, model::Config config) {
       settling = false;
       if (e) return;
       netlink.poll();
-      balancer.set_topology(netlink.topology());
+      try {
+        balancer.set_topology(netlink.topology());
+      } catch (const std::exception& e) {
+        spdlog::error("the kernel's routes and neighbours could not be taken over, those before stay: {}", e.what());
+      }
     });
   };
   watch(netlink_fd, look);
@@ -120,11 +145,8 @@ int run(const std::string& file, model::Config config) {
       case host::Signal::reload: {
         host::notify_reloading();
         const auto result = balancer.reload();
-        if (const auto* problem = std::get_if<control::Problem>(&result)) {
+        if (const auto* problem = std::get_if<control::Problem>(&result))
           spdlog::error("reload refused, nothing changed: {}", problem->detail);
-        } else if (const auto read = model::read_config(file); read.ok()) {
-          set_addresses(netlink, read.config);
-        }
         host::notify_ready("running");
         break;
       }
@@ -140,7 +162,8 @@ int run(const std::string& file, model::Config config) {
   context.run();
 
   host::notify_stopping();
-  spdlog::info("stopping: flows, split and generation stay in {}", config.engine.table_file);
+  spdlog::info("stopping: flows, split and generation stay in {}", table_file);
+  if (fast_path) spdlog::info("stopping: XDP program stays attached and forwards; teald --detach removes it");
   netlink_fd.release();
   signal_fd.release();
   server.stop();
@@ -148,13 +171,31 @@ int run(const std::string& file, model::Config config) {
   return exit_ok;
 }
 
+// Of the configuration only engine.bpf_pins matters; without one that can be read, and none named, its default.
+int detach_from(const std::string& file, bool defaulted) {
+  const model::ConfigResult read = model::read_config(file);
+  if (!read.ok() && !defaulted) {
+    for (const auto& e : read.errors) std::cerr << e.str() << "\n";
+    return exit_config;
+  }
+  try {
+    detach(read.ok() ? read.config.engine.bpf_pins : model::EngineConfig{}.bpf_pins);
+    return exit_ok;
+  } catch (const std::exception& e) {
+    std::cerr << "teald: " << e.what() << "\n";
+    return exit_failed;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  po::options_description options("teald [--config FILE] [--check FILE]");
+  po::options_description options("teald [--config FILE] [--check FILE | --migrate | --detach]");
   options.add_options()("help,h", "this text")("version,V", "the version")(
       "config,c", po::value<std::string>()->default_value("/etc/teal/teal.yaml"), "configuration file")(
       "check", po::value<std::string>(), "check a configuration file, print what it means, and exit")(
+      "migrate", "start, and carry the flows of a pinned table of another size or layout over (xdp ports)")(
+      "detach", "remove what xdp ports left pinned (program, tables, flows), say what that was, and exit")(
       "log-level", po::value<std::string>()->default_value("info"), "trace, debug, info, warn, error");
   po::variables_map values;
   try {
@@ -178,8 +219,13 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(values["log-level"].as<std::string>()));
   spdlog::flush_on(spdlog::level::info);
-  const bool check = values.count("check") != 0;
+  const bool check = values.count("check") != 0, migrate = values.count("migrate") != 0;
+  if (check + migrate + values.count("detach") > 1) {
+    std::cerr << "teald: --check, --migrate and --detach: expected one of them (see teald --help)\n";
+    return exit_usage;
+  }
   const std::string file = values[check ? "check" : "config"].as<std::string>();
+  if (values.count("detach")) return detach_from(file, values["config"].defaulted());
   const model::ConfigResult read = model::read_config(file);
   if (!read.ok()) {
     for (const auto& e : read.errors) std::cerr << e.str() << "\n";
@@ -190,7 +236,7 @@ int main(int argc, char** argv) {
     return exit_ok;
   }
   try {
-    return run(std::filesystem::absolute(file).string(), read.config);
+    return run(std::filesystem::absolute(file).string(), read.config, migrate);
   } catch (const std::exception& e) {
     std::cerr << "teald: " << e.what() << "\n";
     return exit_failed;

@@ -12,7 +12,7 @@ namespace teal::tests {
 // EAL without hugepages, buffers and ring devices: once a process, before the first engine. Throws when EAL refuses.
 void start_dpdk();
 
-// `flows`: capacity of the table.
-std::unique_ptr<Engine> make_dpdk_engine(uint64_t flows);
+// `flows`: capacity of the table; `secret`: that its hash is keyed by.
+std::unique_ptr<Engine> make_dpdk_engine(uint64_t flows, const teal_secret& secret);
 
 }  // namespace teal::tests

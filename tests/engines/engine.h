@@ -2,15 +2,19 @@
 // What a test can ask of an engine, whatever carries its packets: publish, switch, let time pass, send, look.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "model/config.h"
 #include "model/topology.h"
+#include "teal/layout.h"
+#include "teal/xdp.h"
 
 namespace teal::tests {
 
@@ -43,6 +47,17 @@ struct FlowEntry {
   uint64_t generation = 0;  // low 5 bits
 };
 
+// What an engine has counted since it was made. Services and backends by number, as many as are published.
+struct Counts {
+  std::array<uint64_t, TEAL_DROP_COUNT> drop{};
+  std::array<uint64_t, TEAL_EV_COUNT> event{};
+  std::vector<teal_service_counts> service;
+  std::vector<teal_backend_counts> backend;
+};
+
+// A table's secret out of a number: two engines with one secret make the same choices and fill the same slots.
+teal_secret secret_of(uint64_t seed);
+
 class Engine {
  public:
   Engine() = default;
@@ -57,6 +72,8 @@ class Engine {
   // As the control socket does it: one store, previous first. `reset`: also marks the flows of the pool that is left.
   virtual void cutover(const std::string& service, model::Pool to) = 0;
   virtual void rollback(const std::string& service, bool reset) = 0;
+  // Green's share of new flows, of 65,536, as a next generation.
+  virtual void set_share(const std::string& service, uint32_t share) = 0;
   virtual void set_backend(const std::string& service, const std::string& backend, std::optional<uint32_t> weight,
                            std::optional<uint8_t> state) = 0;
 
@@ -68,8 +85,14 @@ class Engine {
 
   virtual std::optional<FlowEntry> flow(const std::string& service, const model::Endpoint& client) const = 0;
 
-  // Every drop reason ("drop.NAME") and event ("NAME"), counted since the engine was made.
-  virtual std::map<std::string, uint64_t> counters() const = 0;
+  // One whole walk of teald's sweeper: what has outlived its timeout goes.
+  virtual void sweep() = 0;
+
+  virtual std::span<const teal_bucket> buckets() const = 0;
+  virtual Counts counts() const = 0;
+
+  // Every drop reason ("drop.NAME") and event ("NAME") of counts().
+  std::map<std::string, uint64_t> counters() const;
 
   // Packet buffers that are neither free nor held on purpose (by neighbours and reassembly); must read 0 at the end.
   virtual uint64_t close_and_count_leaks() = 0;

@@ -30,9 +30,7 @@ class StorageTest : public testing::Test {
   TempDir dir;
   Storage::Options options{(dir.path / "sub" / "flows").string(), false, 4096};
 
-  static Table table(Storage& s) {
-    return {s.buckets(), s.head().buckets, s.locks(), static_cast<uint32_t>(s.head().instance)};
-  }
+  static Table table(Storage& s) { return {s.buckets(), s.head().buckets, s.locks(), s.owner()}; }
   static teal_flow_key key(const Storage& s, uint32_t client) {
     return teal_flow_key4(&s.head().secret, client, 80, 1);
   }

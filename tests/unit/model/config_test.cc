@@ -92,8 +92,9 @@ services:
                                     {7, 8},
                                     {*Prefix::parse("192.0.2.2/24"), *Prefix::parse("2001:db8::2/128")},
                                     false,
-                                    9000}));
-  EXPECT_EQ(c.ports[1], (PortConfig{"q", Engine::dpdk, "d", {9}, {}, true, 1500}));
+                                    9000,
+                                    XdpMode::native}));
+  EXPECT_EQ(c.ports[1], (PortConfig{"q", Engine::dpdk, "d", {9}, {}, true, 1500, XdpMode::native}));
   ASSERT_EQ(c.services.size(), 1u);
   ServiceConfig expected{
       "web", *Address::parse("192.0.2.10"), 80, Protocol::tcp, Forward::nat, "shop", SplitBy::flow, Pool::green, 1400,
@@ -102,6 +103,32 @@ services:
                        {"10.0.0.2:8080", *Endpoint::parse("10.0.0.2:8080"), 1},
                        {"three", *Endpoint::parse("10.0.0.3:81"), 5}};
   EXPECT_EQ(c.services[0], expected);
+}
+
+TEST(Config, AnXdpPortIsTheKernelsInterface) {
+  const Config c = good(R"(
+engine: {bpf_pins: /sys/fs/bpf/other}
+ports:
+  - {name: outside, engine: xdp, device: eth0, mode: generic, addresses: [192.0.2.2/24], mtu: 9000}
+  - {name: inside, engine: xdp, device: eth1}
+  - {name: third, device: "0000:3b:00.1"}
+)");
+  EXPECT_EQ(c.engine.bpf_pins, "/sys/fs/bpf/other");
+  EXPECT_TRUE(c.has_xdp_ports());
+  EXPECT_EQ(
+      c.ports[0],
+      (PortConfig{"outside", Engine::xdp, "eth0", {}, {*Prefix::parse("192.0.2.2/24")}, true, 9000, XdpMode::generic}));
+  EXPECT_EQ(c.ports[0].interface(), "eth0");
+  EXPECT_EQ(c.ports[1].mode, XdpMode::native);
+  EXPECT_EQ(c.ports[1].mtu, 0) << "an interface's MTU is its owner's";
+  EXPECT_EQ(c.ports[2].interface(), "third");
+  EXPECT_EQ(c.ports[2].mtu, 1500);
+  const std::string text = describe(c);
+  for (const char* part : {"port outside: xdp eth0, generic, addresses 192.0.2.2/24, announces VIPs, MTU 9000",
+                           "port inside: xdp eth1, native, addresses none, announces VIPs, MTU the interface's",
+                           "flows: 4194304 in /sys/fs/bpf/other/table"})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\nin\n" << text;
+  EXPECT_FALSE(good(port).has_xdp_ports());
 }
 
 TEST(Config, WhatIsLeftOutComesFromTheService) {
@@ -171,7 +198,8 @@ TEST(ConfigExamples, EachIsRight) {
     for (const ConfigError& e : result.errors) ADD_FAILURE() << e.str();
     EXPECT_FALSE(result.config.services.empty()) << entry.path();
   }
-  for (const char* scenario : {"single-port", "two-ports", "dsr", "ipip", "vlan", "ipv6", "groups"})
+  for (const char* scenario :
+       {"single-port", "two-ports", "dsr", "ipip", "vlan", "ipv6", "groups", "xdp-port", "mixed-ports"})
     EXPECT_TRUE(found.contains(scenario)) << scenario;
 }
 
@@ -207,7 +235,7 @@ TEST(ConfigReference, GivesTheRealDefaults) {
     EXPECT_EQ(documented.at(path), value) << path;
     ++compared;
   }
-  EXPECT_EQ(compared, 24u);
+  EXPECT_EQ(compared, 26u);
   const ServiceConfig service;
   EXPECT_EQ(documented.at("services[].protocol"), to_string(service.protocol));
   EXPECT_EQ(documented.at("services[].forward"), to_string(service.forward));
@@ -282,6 +310,7 @@ TEST_F(Reload, EverySettingOutsideOfServicesTakesARestart) {
        [](Config& c) { c.engine.table_file = "/dev/hugepages/teal/flows", c.engine.memory = Memory::ordinary; }},
       {"engine.packet_memory_mib", [](Config& c) { c.engine.packet_memory_mib = 64; }},
       {"engine.table_file", [](Config& c) { c.engine.table_file = "/other"; }},
+      {"engine.bpf_pins", [](Config& c) { c.engine.bpf_pins = "/other"; }},
       {"engine.flows", [](Config& c) { c.engine.flows = 1024; }},
       {"engine.timeouts.half_open_s", [](Config& c) { c.engine.timeouts.half_open_s = 1; }},
       {"engine.timeouts.established_s", [](Config& c) { c.engine.timeouts.established_s = 1; }},
@@ -292,7 +321,9 @@ TEST_F(Reload, EverySettingOutsideOfServicesTakesARestart) {
       {"engine.tunnel_source.ipv6", [](Config& c) { c.engine.tunnel_source_ipv6 = *Address::parse("2001:db8::9"); }},
       {"engine.hairpin.ipv4", [](Config& c) { c.engine.hairpin_ipv4.length = 12; }},
       {"engine.hairpin.ipv6", [](Config& c) { c.engine.hairpin_ipv6.length = 64; }},
-      {"ports.edge0.engine", [](Config& c) { c.ports[0].engine = Engine::xdp; }},
+      {"ports.edge0.engine",
+       [](Config& c) { c.engine.table_file = "/dev/hugepages/teal/flows", c.ports[0].engine = Engine::xdp; }},
+      {"ports.edge0.mode", [](Config& c) { c.ports[0].mode = XdpMode::generic; }},
       {"ports.edge0.device", [](Config& c) { c.ports[0].device = "other"; }},
       {"ports.edge0.vlan", [](Config& c) { c.ports[0].vlan = {5}; }},
       {"ports.edge0.addresses", [](Config& c) { c.ports[0].addresses.clear(); }},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The balancer itself: configuration, numbers, splits and snapshots over one flow table and one engine. Implements what
-// the control socket asks for; knows nothing of sockets. Lives on the control thread.
+// The balancer itself: configuration, numbers, splits and snapshots over one flow table and the engines. Implements
+// what the control socket asks for; knows nothing of sockets. Lives on the control thread.
 #pragma once
 
 #include <array>
@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "control/engines.h"
 #include "control/operations.h"
-#include "dataplane/engine.h"
 #include "flow/registry.h"
 #include "flow/storage.h"
 #include "flow/sweep.h"
@@ -26,13 +26,15 @@ namespace teal::control {
 class Balancer : public Operations {
  public:
   // Reads nothing itself: `config` has been checked. `file`: what a reload reads again. Throws std::runtime_error.
-  Balancer(const model::Config& config, std::string file, flow::Storage& storage, flow::Table& table,
-           dataplane::Engine& engine);
+  Balancer(const model::Config& config, std::string file, flow::Storage& storage, flow::Table& table, Engines& engine);
 
   // The kernel's view of the network; publishes when it makes a difference. The first call starts the packet path.
   void set_topology(const model::Topology& topology);
   // Called for each next hop whose MAC address is wanted: ask the kernel to resolve it.
   void on_unresolved(std::function<void(int ifindex, const model::Address&)> ask) { ask_ = std::move(ask); }
+
+  // Called after each reload that was taken over, whoever asked for it: interfaces get their new addresses.
+  void on_reloaded(std::function<void(const model::Config&)> follow) { follow_ = std::move(follow); }
 
   // Every 10 ms: a slice of the sweep, wanted neighbours; once a second: rates, drains that ended, numbers to free.
   void tick();
@@ -50,7 +52,6 @@ class Balancer : public Operations {
 
  private:
   void publish();
-  model::SnapshotInput input() const;
   [[nodiscard]] ServiceStatus describe(uint16_t number, const dataplane::Counters& totals) const;
   [[nodiscard]] BackendStatus describe_backend(uint16_t number, const dataplane::Counters& totals) const;
   [[nodiscard]] std::vector<uint16_t> group_members(uint16_t group) const;
@@ -67,7 +68,7 @@ class Balancer : public Operations {
   const std::string file_;
   flow::Storage& storage_;
   flow::Table& table_;
-  dataplane::Engine& engine_;
+  Engines& engine_;
   flow::Registry registry_;
   flow::Sweeper sweeper_;
   std::vector<flow::Ageing> ageing_;
@@ -75,6 +76,7 @@ class Balancer : public Operations {
   model::MaglevCache maglev_;
   bool started_ = false;
   std::function<void(int, const model::Address&)> ask_;
+  std::function<void(const model::Config&)> follow_;
 
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin_ = Clock::now();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The DPDK engine: EAL, ports with their taps, one worker an lcore, and publication to all of them (rte_rcu_qsbr).
+// The DPDK engine: EAL, ports with their taps, raw ports, one worker an lcore, and publication to all of them
+// (rte_rcu_qsbr).
 // One object a process (EAL is a singleton). Every call comes from the control thread.
 #pragma once
 
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "dataplane/counters.h"
+#include "dataplane/raw_port.h"
 #include "flow/storage.h"
 #include "flow/table.h"
 #include "model/config.h"
@@ -23,7 +25,7 @@ struct PortState {
   model::Mac mac{};
   bool link_up = false;
   unsigned rx_queues = 0, tx_queues = 0;
-  uint64_t rx_packets = 0, rx_bytes = 0, tx_packets = 0, tx_bytes = 0, rx_missed = 0;  // of the device
+  uint64_t rx_packets = 0, rx_bytes = 0, tx_packets = 0, tx_bytes = 0, rx_missed = 0;  // of the device, or the sockets
 };
 
 struct WorkerState {
@@ -35,13 +37,15 @@ struct WorkerState {
 class Engine {
  public:
   // Starts EAL and the devices, makes the taps; no packet moves yet. Throws std::runtime_error with one sentence:
-  // unknown device, too little memory, a name that is taken.
-  Engine(const model::Config& config, flow::Storage& storage, flow::Table& table);
+  // unknown device, too little memory, a name that is taken, a port of engine xdp without its raw port. Ports are
+  // numbered by their places in config.ports. Raw ports have no tap: what they receive for the kernel is dropped.
+  Engine(const model::Config& config, flow::Storage& storage, flow::Table& table, std::vector<RawPort> raw = {});
   ~Engine();  // stops
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Ports as the topology knows them. Taps exist by now, so their interface indexes are known.
+  // Ports as the topology knows them, by number. Taps exist by now, so their interface indexes are known; a raw port's
+  // is that of its interface.
   [[nodiscard]] std::vector<model::PortBinding> bindings() const;
 
   // Makes the workers read `next` from now on; returns when no worker reads what was before, which is freed then.

@@ -12,18 +12,20 @@
 #include <vector>
 
 #include "dataplane/counters.h"
+#include "dataplane/raw_port.h"
 
 namespace teal::dataplane {
 
 inline constexpr unsigned max_ports = 32;
 
-// One way out. queue < 0: through `ring` to the queue's owner. ethdev == none: nowhere.
+// One way out: a queue of `ethdev`, or `raw`. queue < 0: through `ring` to the queue's owner. None of them: nowhere.
 struct Exit {
   static constexpr uint16_t none = 0xffff;
   uint16_t ethdev = none;
   int queue = 0;
   rte_ring* ring = nullptr;
-  bool chains = true;  // the device sends packets of several buffers
+  bool chains = true;       // the device sends packets of several buffers
+  RawQueue* raw = nullptr;  // of this worker; flushed by it
 };
 
 class Sink {
@@ -56,6 +58,7 @@ class Sink {
     if (lane.count == depth) flush(lane, full);
   }
   void flush(Lane& lane, enum teal_drop full);
+  static unsigned transmit(const Exit& exit, rte_mbuf** packets, unsigned count);
 
   Counters& counters_;
   std::array<Lane, max_ports> ports_;

@@ -18,6 +18,7 @@ enum class SplitBy : uint8_t { client = 0, flow = 1 };
 enum class Memory : uint8_t { hugepages, ordinary };
 enum class Idle : uint8_t { poll, adaptive };
 enum class Engine : uint8_t { dpdk, xdp };
+enum class XdpMode : uint8_t { native, generic };
 
 inline Pool other(Pool p) {
   return p == Pool::blue ? Pool::green : Pool::blue;
@@ -29,6 +30,7 @@ const char* to_string(SplitBy v);
 const char* to_string(Memory v);
 const char* to_string(Idle v);
 const char* to_string(Engine v);
+const char* to_string(XdpMode v);
 
 struct ControlConfig {
   std::string socket = "/run/teal/teald.sock";
@@ -50,9 +52,11 @@ struct EngineConfig {
   unsigned workers = 1;        // 1 to 64
   std::vector<unsigned> cpus;  // CPU of each worker; empty: chosen from those the process may run on
   Memory memory = Memory::hugepages;
-  unsigned packet_memory_mib = 256;  // for packet buffers, 64 to 65,536
-  std::string table_file;            // empty: /dev/hugepages/teal/flows or /dev/shm/teal/flows, by `memory`
-  uint64_t flows = 4ull << 20;       // capacity, 1,024 to 268,435,456
+  unsigned packet_memory_mib = 256;           // for packet buffers, 64 to 65,536
+  std::string table_file;                     // empty: /dev/hugepages/teal/flows or /dev/shm/teal/flows, by `memory`;
+                                              // unused when there are xdp ports: the table lies in bpf_pins then
+  std::string bpf_pins = "/sys/fs/bpf/teal";  // directory on a bpffs, where what xdp ports need is pinned
+  uint64_t flows = 4ull << 20;                // capacity, 1,024 to 268,435,456
   Timeouts timeouts;
   Idle idle = Idle::poll;
   Address tunnel_source_ipv4;  // outer source of ipip; none: the kernel's choice for the route
@@ -63,14 +67,19 @@ struct EngineConfig {
 };
 
 struct PortConfig {
-  std::string name;  // of the tap in the kernel, too: at most 15 characters
+  std::string name;  // of a dpdk port's tap in the kernel, too: at most 15 characters
   Engine engine = Engine::dpdk;
-  std::string device;             // PCI address ("0000:3b:00.0") or DPDK vdev ("net_af_packet0,iface=eth1")
-  std::vector<uint16_t> vlan;     // 0 to 2 VLAN ids, outer first, that all of the port's traffic carries
-  std::vector<Prefix> addresses;  // given to the tap in the kernel
-  bool announce_vips = true;      // VIPs are given to the tap too, so that the kernel answers ARP, ND and ping
-  uint16_t mtu = 1500;            // 68 to 9,000
+  std::string device;             // dpdk: PCI address ("0000:3b:00.0") or vdev ("net_af_packet0,iface=eth1");
+                                  // xdp: the kernel's interface
+  std::vector<uint16_t> vlan;     // 0 to 2 VLAN ids, outer first, that all of a dpdk port's traffic carries
+  std::vector<Prefix> addresses;  // given to interface()
+  bool announce_vips = true;      // VIPs are given to it too, so that the kernel answers ARP, ND and ping
+  uint16_t mtu = 1500;            // 68 to 9,000; 0 (xdp): the interface's own, left alone
+  XdpMode mode = XdpMode::native;
   bool operator==(const PortConfig&) const = default;
+
+  // The port's interface in the kernel: its tap, or for xdp itself.
+  [[nodiscard]] const std::string& interface() const { return engine == Engine::xdp ? device : name; }
 };
 
 struct BackendConfig {
@@ -100,6 +109,12 @@ struct Config {
   std::vector<PortConfig> ports;
   std::vector<ServiceConfig> services;
   bool operator==(const Config&) const = default;
+
+  [[nodiscard]] bool has_xdp_ports() const {
+    for (const PortConfig& p : ports)
+      if (p.engine == Engine::xdp) return true;
+    return false;
+  }
 };
 
 }  // namespace teal::model

@@ -32,6 +32,9 @@ ConfigResult parse_config(const std::string& text, const std::string& name);
 // "services[].pools.*[].weight" (of a backend in either pool). docs/configuration.md is held against it.
 std::vector<std::string> config_keys();
 
+// Where the flow table lies: engine.table_file, or where it is left out, the default for the ports and the memory.
+std::string table_file_of(const Config& config);
+
 // The settings outside of `services` as text, by path: {"engine.workers", "1"}, {"ports.edge0.mtu", "1500"}. A setting
 // that has no value reads "none".
 std::vector<std::pair<std::string, std::string>> settings(const Config& config);

@@ -33,7 +33,7 @@ struct View {
   const teal_route_slot* routes = nullptr;
   uint32_t route_mask = 0;  // slots - 1
   teal_route_lengths route_lengths{};
-  const teal_hop* hops = nullptr;    // by the route table's index; 0: no route
+  const teal_hop* hops = nullptr;  // by the route table's index; 0: no route
   uint32_t hop_count = 0;
   uint64_t hairpin_filter[64]{};     // bit per hashed NAT backend address: clear means "no backend"
   teal_addr hairpin4{}, hairpin6{};  // network part; the backend's number is added to the last 32 bits

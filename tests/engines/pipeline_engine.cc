@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engines/pipeline_engine.h"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "engines/ring_ports.h"
+#include "flow/snapshot_input.h"
+#include "model/config_file.h"
+
+namespace teal::tests {
+namespace {
+
+const char* const state_names[] = {
+#define X(name) #name,
+    TEAL_FLOW_STATES(X)
+#undef X
+};
+
+std::vector<Output> collect() {
+  std::vector<Output> out;
+  for (bool kernel : {false, true})
+    for (uint16_t i = 0; i < ring_ports; i++)
+      for (Bytes& frame : take_all((kernel ? ring_world().taps : ring_world().ports)[i].out))
+        out.push_back({kernel, i, std::move(frame)});
+  return out;
+}
+
+}  // namespace
+
+PipelineEngine::PipelineEngine(std::unique_ptr<flow::Storage> storage, const teal_secret& secret)
+    : storage_(std::move(storage)),
+      table_(storage_->buckets(), storage_->head().buckets, storage_->locks(), storage_->owner()),
+      registry_(*storage_),
+      sink_(counters_) {
+  storage_->head().secret = secret;
+  set_clock();
+}
+
+void PipelineEngine::publish(const std::string& config, const World& world) {
+  auto read = model::parse_config(config, "case");
+  if (!read.ok()) throw std::runtime_error(read.errors.front().str());
+  config_ = std::move(read.config);
+  world_ = world;
+  if (world_.ports.size() > ring_ports)
+    throw std::runtime_error("a case has at most " + std::to_string(ring_ports) + " ports");
+  registry_.apply(config_.services);
+  publish_view();
+  if (!pipeline_) make_pipeline();
+}
+
+void PipelineEngine::cutover(const std::string& service, model::Pool to) {
+  commit(service, rollout::cutover(split_of(service), to));
+}
+
+void PipelineEngine::rollback(const std::string& service, bool reset) {
+  commit(service, rollout::rollback(split_of(service)));
+  if (!reset) return;
+  const uint16_t group = registry_.service(number_of(service)).group;
+  const auto left = static_cast<uint8_t>(1 - teal_split_active(registry_.split(group).current));
+  flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket* b, int slot) {
+    if (registry_.service(teal_key_service(key)).group == group && teal_val_pool(val) == left &&
+        !teal_state_is_over(teal_val_state(val)))
+      table_.set_state(storage_->head().secret, b, slot, key, TEAL_FLOW_reset);
+    return true;
+  });
+}
+
+void PipelineEngine::set_share(const std::string& service, uint32_t share) {
+  rollout::SplitChange change;
+  change.changed = true;
+  change.next.previous = split_of(service).current;
+  change.next.current = teal_split_make(teal_split_generation(change.next.previous) + 1, share, 1,
+                                        teal_split_active(change.next.previous));
+  commit(service, change);
+}
+
+void PipelineEngine::set_backend(const std::string& service, const std::string& backend,
+                                 std::optional<uint32_t> weight, std::optional<uint8_t> state) {
+  const uint16_t number = registry_.backend_number(number_of(service), backend);
+  if (number == 0) throw std::runtime_error("no backend '" + backend + "' in service '" + service + "'");
+  teal_backend_record& record = registry_.backend(number);
+  if (weight) record.weight = *weight;
+  if (state) record.state = *state;
+  publish_view();
+}
+
+std::vector<Output> PipelineEngine::advance(uint64_t ms) {
+  ms_ += ms;
+  set_clock();
+  pipeline_->housekeeping(snapshot_->view(), ticks(), tsc());
+  sink_.flush();
+  return collect();
+}
+
+std::vector<Output> PipelineEngine::run(uint16_t port, const std::vector<Bytes>& frames) {
+  const RingDevice& device = ring_world().ports.at(port);
+  for (const Bytes& frame : frames)
+    if (rte_ring_enqueue(device.in, to_mbuf(frame)) != 0) throw std::runtime_error("ring of port full");
+  rte_mbuf* packets[dataplane::burst];
+  while (const uint16_t n = rte_eth_rx_burst(device.ethdev, 0, packets, dataplane::burst)) {
+    pipeline_->process(snapshot_->view(), packets, n, port, ticks(), tsc());
+    sink_.flush();
+  }
+  return collect();
+}
+
+void PipelineEngine::sweep() {
+  const model::View& view = snapshot_->view();
+  std::vector<flow::Ageing> ageing(view.service_count);
+  for (uint32_t i = 0; i < view.service_count; i++)
+    std::copy(std::begin(view.services[i].timeout), std::end(view.services[i].timeout), ageing[i].timeout.begin());
+  if (!sweeper_) sweeper_ = std::make_unique<flow::Sweeper>(table_, storage_->head().secret);
+  while (!sweeper_->step(table_.bucket_count(), ticks(), ageing)) {
+  }
+}
+
+std::optional<FlowEntry> PipelineEngine::flow(const std::string& service, const model::Endpoint& client) const {
+  const uint16_t number = number_of(service);
+  const teal_addr raw = client.address.raw();
+  const teal_secret* secret = &storage_->head().secret;
+  const teal_flow_key key = client.address.family == 4
+                                ? teal_flow_key4(secret, raw.v4, teal_swap16(client.port), number)
+                                : teal_flow_key6(secret, &raw, teal_swap16(client.port), number);
+  uint64_t val = 0;
+  if (table_.find(key, &val) == nullptr) return std::nullopt;
+  return FlowEntry{storage_->backends()[teal_val_backend(val)].name,
+                   model::to_string(static_cast<model::Pool>(teal_val_pool(val))), state_names[teal_val_state(val)],
+                   teal_val_generation(val)};
+}
+
+Counts PipelineEngine::counts() const {
+  Counts out{counters_.drop, counters_.event, {}, {}};
+  if (!snapshot_) return out;
+  for (uint32_t i = 0; i < snapshot_->view().service_count; i++) {
+    const dataplane::ServiceCounters& s = counters_.service[i];
+    out.service.push_back(
+        {s.packets, s.bytes, {s.new_flows[0], s.new_flows[1]}, s.untracked, s.recovered, s.moved, 0});
+  }
+  for (uint32_t i = 0; i < snapshot_->view().backend_count; i++)
+    out.backend.push_back({counters_.backend[i].packets, counters_.backend[i].bytes});
+  return out;
+}
+
+uint64_t PipelineEngine::close_and_count_leaks() {
+  pipeline_.reset();
+  const RingWorld& w = ring_world();
+  return rte_mempool_in_use_count(w.packets) + rte_mempool_in_use_count(w.direct) +
+         rte_mempool_in_use_count(w.indirect);
+}
+
+uint32_t PipelineEngine::ticks() const {
+  return static_cast<uint32_t>((start_s * 1000 + ms_) * TEAL_TICKS_PER_S / 1000);
+}
+uint64_t PipelineEngine::tsc() const {
+  return (start_s * 1000 + ms_) * (rte_get_tsc_hz() / 1000);
+}
+void PipelineEngine::set_clock() {
+  TEAL_STORE(&storage_->head().tick, ticks());
+}
+
+uint16_t PipelineEngine::number_of(const std::string& service) const {
+  const uint16_t number = registry_.service_number(service);
+  if (number == 0) throw std::runtime_error("no service '" + service + "'");
+  return number;
+}
+const teal_split& PipelineEngine::split_of(const std::string& service) const {
+  return registry_.split(registry_.service(number_of(service)).group);
+}
+
+void PipelineEngine::commit(const std::string& service, const rollout::SplitChange& change) {
+  if (!change.changed) throw std::runtime_error("the split of '" + service + "' stands so already");
+  teal_split& split = registry_.split(registry_.service(number_of(service)).group);
+  TEAL_STORE(&split.previous, change.next.previous);
+  TEAL_STORE(&split.current, change.next.current);
+}
+
+void PipelineEngine::publish_view() {
+  model::SnapshotInput in = flow::snapshot_input(registry_, storage_->head().secret, config_);
+  in.topology = world_.topology;
+  for (uint16_t i = 0; i < world_.ports.size(); i++)
+    in.ports.push_back({i, world_.ports[i].ifindex, world_.ports[i].mac, world_.ports[i].mtu, world_.ports[i].vlan});
+  auto next = std::make_unique<const model::Snapshot>(in, maglev_);
+  published(*next);
+  snapshot_ = std::move(next);
+}
+
+void PipelineEngine::make_pipeline() {
+  dataplane::Pipeline::Shared shared;
+  shared.table = &table_;
+  shared.head = &storage_->head();
+  shared.splits = storage_->splits();
+  RingWorld& w = ring_world();
+  shared.pools = {w.direct, w.indirect};
+  shared.wanted = w.wanted;
+  for (uint16_t i = 0; i < world_.ports.size(); i++) {
+    shared.ports[i] = {world_.ports[i].mac, static_cast<uint8_t>(world_.ports[i].vlan.size()), true};
+    sink_.set_port(i, {w.ports[i].ethdev, 0, nullptr});
+    sink_.set_tap(i, {w.taps[i].ethdev, 0, nullptr});
+  }
+  pipeline_ = std::make_unique<dataplane::Pipeline>(shared, counters_, sink_);
+}
+
+}  // namespace teal::tests

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow/migrate.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <stdexcept>
+
+#include "flow/clock.h"
+#include "flow_fixture.h"
+#include "mapped_memory.h"
+
+namespace teal::flow::test {
+namespace {
+
+std::string refusal(const MappedMemory& old, uint64_t bytes) {
+  try {
+    const Migration migration(old.base(), bytes, "old");
+  } catch (const std::runtime_error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+class MigrateTest : public testing::Test {
+ protected:
+  MappedMemory old_memory{1024}, new_memory{4096};
+  std::unique_ptr<Storage> old = std::make_unique<Storage>(old_memory.mapped(false), 1024);
+
+  static Table table(Storage& s) { return {s.buckets(), s.head().buckets, s.locks(), s.owner()}; }
+  teal_flow_key key(uint32_t client) const { return teal_flow_key4(&old->head().secret, client, 80, 1); }
+  void enter(uint32_t client, uint16_t backend) {
+    InsertCounts counts;
+    uint64_t val = value(key(client), backend);
+    ASSERT_EQ(table(*old).insert(old->head().secret, key(client), &val, 0, 0, counts), Inserted::entered);
+  }
+  static uint16_t backend_of(Storage& s, const teal_flow_key& k) {
+    uint64_t val = 0;
+    return table(s).find(k, &val) == nullptr ? 0 : teal_val_backend(val);
+  }
+};
+
+TEST_F(MigrateTest, NumbersSplitsSecretClockAndEveryFlowGoAlong) {
+  for (uint32_t i = 1; i <= 1000; i++) enter(i, static_cast<uint16_t>(i));
+  old->splits()[3].current = 0x1234;
+  std::strcpy(old->groups()[3].name, "web");
+  old->services()[5].used = 1;
+  old->backends()[60000].weight = 9;
+  old->head().tick = boot_ticks() - 400000;
+  old->head().instance = 12;
+
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  Table to = table(fresh);
+  const auto carried = migration.copy(fresh, to);
+  EXPECT_EQ(carried.entries, 1000u);
+  EXPECT_EQ(carried.lost, 0u);
+  EXPECT_EQ(std::memcmp(&fresh.head().secret, &old->head().secret, sizeof(teal_secret)), 0);
+  EXPECT_EQ(fresh.head().instance, 13u);
+  EXPECT_EQ(fresh.head().capacity, 4096u);
+  EXPECT_EQ(fresh.splits()[3].current, 0x1234u);
+  EXPECT_STREQ(fresh.groups()[3].name, "web");
+  EXPECT_EQ(fresh.services()[5].used, 1u);
+  EXPECT_EQ(fresh.backends()[60000].weight, 9u);
+  EXPECT_LE(fresh.now() - old->head().tick, 2u * TEAL_TICKS_PER_S) << "flows would have aged";
+  for (uint32_t i = 1; i <= 1000; i++) ASSERT_EQ(backend_of(fresh, key(i)), i);
+}
+
+TEST_F(MigrateTest, TheSecondTimeOnlyWhatIsMissing) {
+  enter(1, 11);
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  Table to = table(fresh);
+  EXPECT_EQ(migration.copy(fresh, to).entries, 1u);
+  enter(2, 12);  // while the program worked in the old table
+  uint64_t val = 0;
+  *table(*old).find(key(1), &val) = value(key(1), 99);
+  EXPECT_EQ(migration.copy(fresh, to).entries, 1u);
+  EXPECT_EQ(backend_of(fresh, key(1)), 11) << "an entry of the new table was overwritten";
+  EXPECT_EQ(backend_of(fresh, key(2)), 12);
+}
+
+TEST_F(MigrateTest, WhatHasNoRoomIsCounted) {
+  old = nullptr;
+  MappedMemory large(4096), small(1);  // 2 buckets
+  old = std::make_unique<Storage>(large.mapped(false), 4096);
+  for (uint32_t i = 1; i <= 20; i++) enter(i, 1);
+  Storage fresh(small.mapped(false), 1);
+  const Migration migration(large.base(), large.bytes(), "old");
+  migration.begin(fresh);
+  Table to = table(fresh);
+  const auto carried = migration.copy(fresh, to);
+  EXPECT_EQ(carried.entries, 8u);
+  EXPECT_EQ(carried.lost, 12u);
+}
+
+TEST_F(MigrateTest, HalfClaimedSlotsStayBehind) {
+  old->buckets()[1].key[0] = key(1).key;
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  Table to = table(fresh);
+  EXPECT_EQ(migration.copy(fresh, to).entries, 0u);
+}
+
+TEST_F(MigrateTest, WhatIsNoTableIsRefused) {
+  EXPECT_EQ(refusal(old_memory, 4096),
+            "old: holds no flow table, expected one to carry flows over from; teald --detach gives its flows up");
+  EXPECT_NE(refusal(old_memory, old_memory.bytes() - 64).find("old: has 320 buckets in "), std::string::npos);
+  old->head().layout = 99;
+  EXPECT_NE(refusal(old_memory, old_memory.bytes()).find("old: layout 99, expected one that this teald can read (1"),
+            std::string::npos);
+  old->head().magic = 0;
+  EXPECT_NE(refusal(old_memory, old_memory.bytes()).find("old: holds no flow table"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace teal::flow::test
