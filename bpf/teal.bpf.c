@@ -17,15 +17,22 @@ TEAL_INLINE void teal_touch(struct teal_trip *t, uint64_t *slot, uint64_t val, u
   teal_xdp_touch(slot, val, proto | dir << 8 | flags << 16 | two_way << 24, t->now);
 }
 
-/* Rewrites to backend `number` and sends. Nothing is written before it is sure that no worker is needed. */
+/* Whether a packet to backend `number` is a worker's. Asked before the table is written: the worker does it then, and
+ * a packet must not move its flow's state twice. */
+TEAL_INLINE int teal_worker_sends(struct teal_trip *t, const struct teal_service *svc, uint32_t number) {
+  const struct teal_backend *b = &t->view->backends[number & (TEAL_BACKENDS - 1)];
+  const struct teal_hop *hop = &b->hop;
+  if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY)) return hop->state == TEAL_HOP_UNRESOLVED;
+  uint32_t limit = hop->mtu - (svc->forward == TEAL_FORWARD_ipip ? teal_tunnel_len(b->family) : 0);
+  return t->pkt.l3_len > limit || !teal_ours_to_send(t, hop);
+}
+
+/* Rewrites to backend `number` and sends. */
 TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc, uint32_t number) {
   const struct teal_backend *b = &t->view->backends[number & (TEAL_BACKENDS - 1)];
   const struct teal_hop *hop = &b->hop;
-  if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
-    return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
+  if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY)) return teal_drop(t, TEAL_DROP_no_route);
   int tunnel = svc->forward == TEAL_FORWARD_ipip;
-  uint32_t limit = hop->mtu - (tunnel ? teal_tunnel_len(b->family) : 0);
-  if (TEAL_UNLIKELY(t->pkt.l3_len > limit || !teal_ours_to_send(t, hop))) return teal_punt(t);
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
   if (svc->forward != TEAL_FORWARD_l2dsr && !teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
@@ -84,8 +91,9 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   enum teal_action action = teal_decide(svc, val, t->proto, t->pkt.tcp_flags, t->now);
   uint32_t backend;
   if (TEAL_LIKELY(slot && action == TEAL_ACT_KEEP)) {
-    teal_touch(t, slot, val, TEAL_TO_BACKEND, svc->forward == TEAL_FORWARD_nat);
     backend = teal_val_backend(val);
+    if (TEAL_UNLIKELY(teal_worker_sends(t, svc, backend))) return teal_punt(t);
+    teal_touch(t, slot, val, TEAL_TO_BACKEND, svc->forward == TEAL_FORWARD_nat);
   } else {
     if (action == TEAL_ACT_RESET) return teal_punt(t);
     if ((svc->flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return teal_kernel(t);
@@ -93,9 +101,13 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
     if (!w) return XDP_ABORTED;
     backend = teal_xdp_choose(w);
     if (backend == 0) return XDP_DROP;
+    if (teal_worker_sends(t, svc, backend)) return teal_punt(t);
     if (action != TEAL_ACT_STATELESS) {
       if (!teal_xdp_enter(w)) return teal_punt(t);
-      backend = teal_val_backend(w->insertion.val);
+      uint32_t entered = teal_val_backend(w->insertion.val);
+      /* Another packet of the flow was first, and its backend is another one. */
+      if (TEAL_UNLIKELY(entered != backend) && teal_worker_sends(t, svc, entered)) return teal_punt(t);
+      backend = entered;
     }
   }
   return teal_forward(t, svc, backend);
@@ -130,14 +142,14 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
   if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
     return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
-  if (TEAL_UNLIKELY(!teal_ours_to_send(t, hop))) return teal_punt(t); /* the worker does all that follows */
+  /* The worker does all that follows. */
+  if (TEAL_UNLIKELY(t->pkt.l3_len > hop->mtu || !teal_ours_to_send(t, hop))) return teal_punt(t);
   if (TEAL_LIKELY(slot != 0)) {
     teal_touch(t, slot, val, TEAL_TO_CLIENT, 1);
   } else {
     /* The backend knows best which flows are its own: one that the table lost is entered again from its reply. */
     int enters = t->proto == TEAL_PROTO_TCP && !shared &&
                  !(t->pkt.tcp_flags & (TEAL_TCP_RST | TEAL_TCP_SYN | TEAL_TCP_FIN));
-    if (t->pkt.l3_len > hop->mtu) return teal_punt(t);
     if (enters) {
       struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_RECOVER, 0, t->pkt.dport);
       if (!w) return XDP_ABORTED;
@@ -149,7 +161,6 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     }
     teal_event(t, TEAL_EV_reply_untracked);
   }
-  if (TEAL_UNLIKELY(t->pkt.l3_len > hop->mtu)) return teal_punt(t);
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
   if (!teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);

@@ -9,6 +9,45 @@ namespace {
 
 constexpr uint32_t known_layout = 1;  // so far there is one: records and entries are copied as they are
 
+// The old table's clock has stood still since its teald ended; a worker of it may have been a tick ahead. The new
+// table's goes on behind that, so that a stamp tells in which of the two tables an entry was written last.
+constexpr uint32_t clock_gap = 2;
+
+bool written_here(uint64_t val, uint32_t rested) {
+  const uint32_t later = (teal_val_stamp(val) - rested) & TEAL_STAMP_MASK;
+  return later >= clock_gap && later <= TEAL_STAMP_MASK / 2;
+}
+
+bool is_fin(uint8_t state) {
+  return state == TEAL_FLOW_fin_client || state == TEAL_FLOW_fin_backend;
+}
+
+// The state of a flow that went on in both tables, by what each has seen. A handshake here is a new flow of the key's.
+uint8_t joined(uint8_t old, uint8_t here) {
+  if (here == TEAL_FLOW_syn || here == TEAL_FLOW_syn_ack || teal_state_is_over(here)) return here;
+  if (teal_state_is_over(old)) return old;
+  if (is_fin(old) && is_fin(here) && old != here) return TEAL_FLOW_closing;
+  return is_fin(old) ? old : here;
+}
+
+// Brings an entry of the first copy up to what became of it in the old table meanwhile: a flow that ended there must
+// not stay established here, where a later one of its port would be taken for it.
+void follow(const Table& table, const teal_flow_key& key, uint64_t old, uint32_t rested) {
+  constexpr int tries = 16;  // its packets change it at the same time, seldom more than once
+  for (int i = 0; i < tries; i++) {
+    uint64_t here = 0;
+    uint64_t* slot = table.find(key, &here);
+    if (slot == nullptr) return;
+    uint64_t next = old;
+    if (written_here(here, rested)) {
+      if (teal_val_backend(here) != teal_val_backend(old)) return;
+      const uint64_t state = joined(teal_val_state(old), teal_val_state(here));
+      next = (here & ~(15ull << 38)) | state << 38;
+    }
+    if (next == here || TEAL_CAS(slot, here, next)) return;
+  }
+}
+
 }  // namespace
 
 Migration::Migration(const void* old, uint64_t bytes, std::string name) : old_(old), name_(std::move(name)) {
@@ -31,11 +70,18 @@ void Migration::begin(Storage& to) const {
   const teal_head& h = *at<teal_head>(0);
   to.head().secret = h.secret;
   to.head().instance = h.instance + 1;
-  to.resume_clock(TEAL_LOAD(&h.tick));
+  to.resume_clock(TEAL_LOAD(&h.tick) + clock_gap);
   std::memcpy(to.groups(), at<char>(TEAL_AT_GROUPS), TEAL_GROUPS * sizeof(teal_group_record));
   std::memcpy(to.services(), at<char>(TEAL_AT_SERVICES), TEAL_SERVICES * sizeof(teal_service_record));
   std::memcpy(to.backends(), at<char>(TEAL_AT_BACKENDS), TEAL_BACKENDS * sizeof(teal_backend_record));
-  std::memcpy(to.splits(), at<char>(TEAL_AT_SPLITS), TEAL_GROUPS * sizeof(teal_split));
+  const teal_split* splits = at<teal_split>(TEAL_AT_SPLITS);
+  for (unsigned g = 0; g < TEAL_GROUPS; g++) to.splits()[g] = {splits[g].current, splits[g].current};
+}
+
+void Migration::end(Storage& to) const {
+  const teal_split* splits = at<teal_split>(TEAL_AT_SPLITS);
+  for (unsigned g = 0; g < TEAL_GROUPS; g++)
+    if (to.splits()[g].current == splits[g].current) TEAL_STORE(&to.splits()[g].previous, splits[g].previous);
 }
 
 Migration::Carried Migration::copy(const Storage& to, Table& table) const {
@@ -44,12 +90,14 @@ Migration::Carried Migration::copy(const Storage& to, Table& table) const {
   const teal_head& h = *at<teal_head>(0);
   const teal_secret& secret = to.head().secret;
   const teal_bucket* b = at<teal_bucket>(TEAL_AT_BUCKETS);
+  const uint32_t rested = TEAL_LOAD(&h.tick);
   for (uint32_t i = 0; i < h.buckets; i++)
     for (int j = 0; j < TEAL_BUCKET_SLOTS; j++) {
       const uint64_t key = TEAL_LOAD(&b[i].key[j]);
       if (key == 0) continue;
-      uint64_t val = TEAL_LOAD(&b[i].val[j]);
-      if (val == 0 || TEAL_LOAD(&b[i].key[j]) != key) continue;
+      const uint64_t old = TEAL_LOAD(&b[i].val[j]);
+      if (old == 0 || TEAL_LOAD(&b[i].key[j]) != key) continue;
+      uint64_t val = old;
       const teal_flow_key k{key, teal_hash64(&secret, key), teal_val_check(val)};
       switch (table.insert(secret, k, &val, 0, to.now(), counts)) {
         case Inserted::entered:
@@ -61,6 +109,7 @@ Migration::Carried Migration::copy(const Storage& to, Table& table) const {
           break;
         case Inserted::found:
         case Inserted::replaced:
+          follow(table, k, old, rested);
           break;
       }
     }

@@ -112,6 +112,7 @@ void FastPath::finish_migration(flow::Storage& storage, flow::Table& table) {
   if (!migration_) return;
   const auto carried = migration_->copy(storage, table);
   spdlog::info("flow table: {} flows that began meanwhile carried over, {} had no room", carried.entries, carried.lost);
+  migration_->end(storage);
   migration_.reset();
   engine_.drop_old_table();
 }

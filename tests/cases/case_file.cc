@@ -31,6 +31,26 @@ model::Prefix prefix_of(const std::string& text) {
 
 }  // namespace
 
+std::vector<Case> read_case_file(const std::string& path) {
+  std::vector<Case> out;
+  const std::string name = std::filesystem::path(path).filename().string();
+  std::ifstream in(path);
+  if (!in) throw std::runtime_error(path + ": cannot be read");
+  std::string line;
+  for (int at = 1; std::getline(in, line); at++) {
+    const std::string where = name + ":" + std::to_string(at) + ": ";
+    auto json = nlohmann::json::parse(line, nullptr, false);
+    if (json.is_discarded()) throw std::runtime_error(where + "not JSON");
+    if (json.contains("case")) {
+      out.push_back({json["case"], name, at, json, {}});
+    } else {
+      if (out.empty()) throw std::runtime_error(where + "a step before any case");
+      out.back().steps.push_back(std::move(json));
+    }
+  }
+  return out;
+}
+
 std::vector<Case> read_cases(const std::string& directory) {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(directory))
@@ -38,20 +58,8 @@ std::vector<Case> read_cases(const std::string& directory) {
   std::sort(files.begin(), files.end());
   std::vector<Case> out;
   for (const auto& file : files) {
-    std::ifstream in(file);
-    std::string line;
-    for (int at = 1; std::getline(in, line); at++) {
-      const std::string where = file.filename().string() + ":" + std::to_string(at) + ": ";
-      auto json = nlohmann::json::parse(line, nullptr, false);
-      if (json.is_discarded()) throw std::runtime_error(where + "not JSON");
-      if (json.contains("case")) {
-        out.push_back({json["case"], file.filename().string(), at, json, {}});
-      } else {
-        if (out.empty() || out.back().file != file.filename().string())
-          throw std::runtime_error(where + "a step before any case");
-        out.back().steps.push_back(std::move(json));
-      }
-    }
+    auto cases = read_case_file(file.string());
+    std::move(cases.begin(), cases.end(), std::back_inserter(out));
   }
   return out;
 }
@@ -85,10 +93,43 @@ World world_of(const nlohmann::json& head) {
   return w;
 }
 
+std::vector<Output> play(Engine& engine, const nlohmann::json& step) {
+  if (step.contains("send")) {
+    std::vector<Bytes> frames;
+    for (const auto& hex : step["send"]) frames.push_back(bytes_of(hex));
+    return engine.run(step.at("port"), frames);
+  }
+  if (step.contains("advance_ms")) return engine.advance(step["advance_ms"]);
+  if (step.contains("publish")) {
+    engine.publish(step["publish"].at("config"), world_of(step["publish"]));
+  } else if (step.contains("cutover")) {
+    engine.cutover(step["cutover"], step.at("to") == "green" ? model::Pool::green : model::Pool::blue);
+  } else if (step.contains("rollback")) {
+    engine.rollback(step["rollback"], step.at("flows") == "reset");
+  } else if (step.contains("share")) {
+    engine.set_share(step["share"], step.at("of"));
+  } else if (step.contains("backend")) {
+    std::optional<uint32_t> weight;
+    std::optional<uint8_t> state;
+    if (step.contains("weight")) weight = step["weight"];
+    if (step.contains("state")) state = step["state"] == "ready" ? 0 : step["state"] == "drain" ? 1 : 2;
+    engine.set_backend(step.at("service"), step["backend"], weight, state);
+  } else if (step.contains("sweep")) {
+    engine.sweep();
+  } else {
+    throw std::runtime_error("a step of no known kind: " + step.dump());
+  }
+  return {};
+}
+
 Bytes bytes_of(const std::string& hex) {
-  Bytes out;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2)
-    out.push_back(static_cast<uint8_t>(std::stoul(hex.substr(i, 2), nullptr, 16)));
+  const auto digit = [&](char c) -> unsigned {
+    if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+    if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a') + 10;
+    throw std::runtime_error("not hex: '" + hex + "'");
+  };
+  Bytes out(hex.size() / 2);
+  for (size_t i = 0; i < out.size(); i++) out[i] = static_cast<uint8_t>(digit(hex[i * 2]) << 4 | digit(hex[i * 2 + 1]));
   return out;
 }
 

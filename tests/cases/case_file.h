@@ -19,10 +19,14 @@ struct Case {
   std::vector<nlohmann::json> steps;
 };
 
+// Every case of the file. Throws with file and line on a bad line.
+std::vector<Case> read_case_file(const std::string& path);
 // Every case of every .jsonl file in the directory, by name. Throws with file and line on a bad line.
 std::vector<Case> read_cases(const std::string& directory);
 
 World world_of(const nlohmann::json& head);
+// Does what the step says and nothing else: no expectation is looked at. What left because of it.
+std::vector<Output> play(Engine& engine, const nlohmann::json& step);
 Bytes bytes_of(const std::string& hex);
 std::string hex_of(const Bytes& bytes);
 

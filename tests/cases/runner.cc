@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs every case of tests/cases through an engine and compares whole frames, entries and counters.
-// Usage: teal-cases [--gtest_filter=...]; TEAL_CASES_DIR names another directory of cases.
+// Runs every case of tests/cases through both engines and compares whole frames, entries and counters: dpdk/* with what
+// the case expects; xdp/* with what it expects and, step by step, with the DPDK engine beside it.
+// Usage: teal-cases [--gtest_filter=...]; TEAL_CASES_DIR names another directory of cases, TEAL_CASES_SEED a secret.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <iostream>
+#include <random>
 #include <sstream>
 
+#include "cases/agreement.h"
 #include "cases/case_file.h"
 #include "cases/invariants.h"
 #include "engines/dpdk_engine.h"
+#include "engines/xdp_engine.h"
 
 namespace teal::tests {
 namespace {
@@ -21,56 +25,59 @@ std::vector<Case>& all_cases() {
   return cases;
 }
 
+std::string& no_xdp() {
+  static std::string why;  // empty: the XDP engine runs here
+  return why;
+}
+
 std::string place_of(const Output& o) {
   return (o.kernel ? "kernel " : "port ") + std::to_string(o.port);
 }
 
+uint64_t draw_seed() {
+  const char* given = std::getenv("TEAL_CASES_SEED");
+  return given != nullptr ? std::stoull(given) : std::random_device()();
+}
+
 class Runner {
  public:
-  explicit Runner(const Case& c) : case_(c), engine_(make_dpdk_engine(c.head.value("flows", uint64_t{1024}))) {}
+  Runner(const Case& c, bool xdp) : case_(c), seed_(c.head.value("seed", draw_seed())) {
+    const uint64_t flows = c.head.value("flows", uint64_t{1024});
+    engine_ = make_dpdk_engine(flows, secret_of(seed_));
+    if (!xdp) return;
+    beside_ = std::move(engine_);
+    engine_ = make_xdp_engine(flows, secret_of(seed_), world_of(c.head).ports);
+  }
 
   void run() {
+    SCOPED_TRACE("TEAL_CASES_SEED=" + std::to_string(seed_));
     engine_->publish(case_.head.at("config"), world_of(case_.head));
+    if (beside_) beside_->publish(case_.head.at("config"), world_of(case_.head));
     for (size_t i = 0; i < case_.steps.size(); i++) {
       const json& step = case_.steps[i];
       std::ostringstream where;
       where << case_.file << ":" << case_.line + static_cast<int>(i) + 1 << ": " << step.value("note", "");
       SCOPED_TRACE(where.str());
-      const auto before = engine_->counters();
       do_step(step);
-      counted(step, before);
       if (testing::Test::HasFailure()) break;
     }
     EXPECT_EQ(engine_->counters().at("flows_moved"), 0u) << "the ledger";
+    if (beside_)
+      beside_->close_and_count_leaks();  // both draw on one store of buffers: the second one's count is of both
     EXPECT_EQ(engine_->close_and_count_leaks(), 0u) << "packet buffers that nobody freed";
   }
 
  private:
   void do_step(const json& step) {
-    if (step.contains("send")) {
-      std::vector<Bytes> frames;
-      bool sound = !step.value("unsound", false);
-      for (const auto& hex : step["send"]) frames.push_back(bytes_of(hex));
-      compare(step, engine_->run(step.at("port"), frames), sound);
-    } else if (step.contains("advance_ms")) {
-      compare(step, engine_->advance(step["advance_ms"]), true);
-    } else if (step.contains("publish")) {
-      engine_->publish(step["publish"].at("config"), world_of(step["publish"]));
-    } else if (step.contains("cutover")) {
-      engine_->cutover(step["cutover"], step.at("to") == "green" ? model::Pool::green : model::Pool::blue);
-    } else if (step.contains("rollback")) {
-      engine_->rollback(step["rollback"], step.at("flows") == "reset");
-    } else if (step.contains("backend")) {
-      std::optional<uint32_t> weight;
-      std::optional<uint8_t> state;
-      if (step.contains("weight")) weight = step["weight"];
-      if (step.contains("state")) state = step["state"] == "ready" ? 0 : step["state"] == "drain" ? 1 : 2;
-      engine_->set_backend(step.at("service"), step["backend"], weight, state);
-    } else if (step.contains("flow")) {
-      check_flow(step["flow"]);
-    } else {
-      FAIL() << "a step of no known kind";
+    if (step.contains("flow")) return check_flow(step["flow"]);
+    const auto before = engine_->counters();
+    const std::vector<Output> got = play(*engine_, step);
+    if (beside_) {
+      EXPECT_EQ(disagreement("dpdk", *beside_, play(*beside_, step), "xdp", *engine_, got), "") << "the engines differ";
     }
+    if (case_.head.value("agree", false)) return;  // nothing else is expected
+    compare(step, got, !step.value("unsound", false));
+    counted(step, before);
   }
 
   void check_flow(const json& want) {
@@ -182,17 +189,19 @@ class Runner {
   }
 
   const Case& case_;
-  std::unique_ptr<Engine> engine_;
+  uint64_t seed_;
+  std::unique_ptr<Engine> engine_, beside_;
   std::map<std::string, std::string> bound_;
   std::map<std::string, Bytes> fields_;
 };
 
 class CaseTest : public testing::Test {
  public:
-  explicit CaseTest(const Case& c) : case_(c) {}
+  CaseTest(const Case& c, bool xdp) : case_(c), xdp_(xdp) {}
   void TestBody() override {
+    if (xdp_ && !no_xdp().empty()) GTEST_SKIP() << no_xdp();
     try {
-      Runner(case_).run();
+      Runner(case_, xdp_).run();
     } catch (const std::exception& e) {
       FAIL() << case_.file << ":" << case_.line << ": " << e.what();
     }
@@ -200,6 +209,7 @@ class CaseTest : public testing::Test {
 
  private:
   const Case& case_;
+  bool xdp_;
 };
 
 }  // namespace
@@ -211,6 +221,7 @@ int main(int argc, char** argv) {
   const char* directory = std::getenv("TEAL_CASES_DIR");
   try {
     all_cases() = read_cases(directory != nullptr ? directory : TEAL_CASES);
+    no_xdp() = start_xdp();
     start_dpdk();
   } catch (const std::exception& e) {
     std::cerr << "teal-cases: " << e.what() << '\n';
@@ -220,11 +231,15 @@ int main(int argc, char** argv) {
     std::cerr << "teal-cases: no cases found\n";
     return 1;
   }
-  for (const Case& c : all_cases()) {
-    const auto slash = c.name.find('/');
-    testing::RegisterTest(c.name.substr(0, slash).c_str(),
-                          slash == std::string::npos ? "case" : c.name.substr(slash + 1).c_str(), nullptr, nullptr,
-                          c.file.c_str(), c.line, [&c]() -> testing::Test* { return new CaseTest(c); });
-  }
-  return RUN_ALL_TESTS();
+  if (!no_xdp().empty()) std::cerr << "teal-cases: SKIPPED: no case runs through the XDP engine: " << no_xdp() << '\n';
+  for (const bool xdp : {false, true})
+    for (const Case& c : all_cases()) {
+      const auto slash = c.name.find('/');
+      testing::RegisterTest(((xdp ? "xdp/" : "dpdk/") + c.name.substr(0, slash)).c_str(),
+                            slash == std::string::npos ? "case" : c.name.substr(slash + 1).c_str(), nullptr, nullptr,
+                            c.file.c_str(), c.line, [&c, xdp]() -> testing::Test* { return new CaseTest(c, xdp); });
+    }
+  const int result = RUN_ALL_TESTS();
+  stop_xdp();
+  return result;
 }

@@ -174,6 +174,8 @@ def main():
         return udp_server(options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    with open(options["ready"], "wb"):
+        pass
     result = {"hold": hold, "churn": churn, "udp": udp}[kind](options)
     json.dump(result, sys.stdout)
     sys.stdout.flush()

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration: scripts/demo builds and starts it. --keep leaves the logs, --short shortens the waits."""
+"""The demonstration: scripts/demo builds and starts it. --keep leaves the logs, --short shortens the waits, --xdp has xdp
+ports: then teald is killed in the middle of it, and the program goes on alone."""
+import signal
 import sys
 import time
 import traceback
@@ -9,9 +11,10 @@ import load
 import servers
 import topology
 from teald import Teald, epoch_ns
-from world import Failure, World, say, until
+from world import Failure, World, check, say, until
 
 KEPT = 20  # connections that stay for the whole run
+AWAY_S = 2  # without teald, in the demo of xdp ports
 
 
 class Timeline:
@@ -68,18 +71,40 @@ def switch(timeline, teald, windows, to, what):
     if windows:
         windows[-1][1] = asked
     windows.append([epoch_ns(reply["adopted_at"]), 1 << 62, to])
-    timeline.note(f"{what}: generation {reply['generation']}, adopted by every worker in {reply['adoption_ns'] / 1000:.1f} us, "
+    timeline.note(f"{what}: generation {reply['generation']}, adopted everywhere in {reply['adoption_ns'] / 1000:.1f} us, "
                   f"{reply['flows_staying']} flows stay on {'blue' if to == 'green' else 'green'} ({', '.join(reply['services'])})")
     return reply
 
 
-def main(keep, short):
+def kill(timeline, teald, each):
+    """kill -9, two seconds without teald under the same load, and a new teald. -> (from, to) in ns"""
+    before = teald.service()
+    teald.stop(signal.SIGKILL)
+    gone = time.time_ns()
+    timeline.note(f"teald is killed (kill -9); the XDP program goes on alone for {AWAY_S} s")
+    end = time.monotonic() + AWAY_S
+    while time.monotonic() < end:
+        each()
+        time.sleep(0.2)
+    back = time.time_ns()
+    teald.start()
+    timeline.last = None
+    after = teald.service()
+    check((after["generation"], after["active"]) == (before["generation"], before["active"]),
+          f"generation {before['generation']}, {before['active']} became {after['generation']}, {after['active']}")
+    flows = until(lambda: teald.get("/v1/status")["table"]["entries"], 5, "the census has counted the flows")
+    timeline.note(f"a new teald has taken over: generation {after['generation']}, {after['active']}, {flows} flows")
+    return gone, back
+
+
+def main(keep, short, xdp):
     step = 2.5 if short else 5
-    length = 4 * step + 6
+    busy = 4 * step + (AWAY_S + 2 if xdp else 0)
+    length = busy + 6
     broken = []
     with World("demo", keep) as world:
         try:
-            at = topology.two_ports(world)
+            at = topology.two_ports(world, "xdp" if xdp else "af_packet")
             servers.nginx(at, rate="512k", big=int(512 * 1024 * length))
             options = servers.sshd(at)
             teald = Teald(world, at.edge, {
@@ -87,6 +112,7 @@ def main(keep, short):
                 "services": [at.service("web", 80, group="release", split_by="flow"),
                              at.service("shell", 22, group="release", split_by="flow")]}).start()
             say(f"teald {teald.get('/v1/status')['version']}: services web and shell, one group; 4 nginx and 4 sshd; "
+                f"ports: {', '.join(p['driver'] for p in teald.get('/v1/status')['ports'])}; "
                 "clients: wrk (keep-alive), wrk (Connection: close), a slow download, an ssh session, kept connections\n")
             until(lambda: at.client.run("curl", "-sS", "-m", "2", f"http://{at.vip()}/name", ok=False).stdout.startswith("blue"),
                   15, "a first request is answered by blue")
@@ -96,13 +122,18 @@ def main(keep, short):
             download = load.Download(at)
             kept = load.Observer(at, "hold", count=KEPT, interval_s=0.1)
             churn = load.Observer(at, "churn", count=2, interval_s=0.01)
-            seconds = int(4 * step)
+            seconds = int(busy)
             wrks = [load.Wrk(at, "/short", 24, seconds, 8), load.Wrk(at, "/close", 8, seconds, 8)]
-            timeline, windows = Timeline(teald), []
+            timeline, windows, away = Timeline(teald), [], None
             each = lambda: shell_on.add(ssh.say())  # noqa: E731
             timeline.run(step, each)
             replies = [switch(timeline, teald, windows, "green", "cutover")]
-            timeline.run(step, each)
+            if xdp:
+                timeline.run(step / 2, each)
+                away = kill(timeline, teald, each)
+                timeline.run(step / 2, each)
+            else:
+                timeline.run(step, each)
             replies.append(switch(timeline, teald, windows, "blue", "rollback"))
             timeline.run(step, each)
             replies.append(switch(timeline, teald, windows, "green", "cutover"))
@@ -123,7 +154,7 @@ def main(keep, short):
             timeline.note("blue is drained" if drained else "blue is not drained")
             judged = load.judge(syns.result(), load.served(at), windows)
             status, counters = teald.get("/v1/status"), teald.counters()
-            broken = report(replies, results, churned, windows, observed, shell_on, judged, status, counters, short_gone, drained)
+            broken = report(replies, results, churned, windows, observed, shell_on, judged, status, counters, short_gone, drained, away)
             teald.stop()
             if teald.process.returncode != 0:
                 broken.append(f"teald ended with {teald.process.returncode} at SIGTERM")
@@ -139,7 +170,7 @@ def main(keep, short):
     return 1 if broken else 0
 
 
-def report(replies, wrks, churned, windows, observed, shell_on, judged, status, counters, short_gone, drained):
+def report(replies, wrks, churned, windows, observed, shell_on, judged, status, counters, short_gone, drained, away):
     """Prints the table; returns what was broken."""
     kept_requests = sum(e["requests"] for e in observed["connections"])
     kept_errors = [e["error"] for e in observed["connections"] if e["error"]]
@@ -160,6 +191,13 @@ def report(replies, wrks, churned, windows, observed, shell_on, judged, status, 
             ("old pool drained in the end", "yes" if drained else "no", drained),
             ("download over all of it", "whole", True),
             ("ssh session over all of it", ", ".join(sorted(shell_on)), len(shell_on) == 1)]
+    if away:
+        begun = sum(away[0] <= began < away[1] for began, _ in churned["connections"])
+        # The other clients' failures, of this time too, are in the row above.
+        failed = sum(away[0] <= began < away[1] for began, _ in churned["errors"])
+        failed += sum(away[0] <= e["error_ns"] < away[1] for e in observed["connections"] if e["error"])
+        rows.append((f"{(away[1] - away[0]) / 1e9:.1f} s without teald (kill -9)", f"{begun} connections begun, {failed} failed",
+                     failed == 0 and begun > 30))
     say("")
     for name, value, good in rows:
         say(f"  {name:42} {value:>32}  {'ok' if good else 'BROKEN'}")
@@ -172,4 +210,4 @@ def report(replies, wrks, churned, windows, observed, shell_on, judged, status, 
 
 
 if __name__ == "__main__":
-    sys.exit(main("--keep" in sys.argv, "--short" in sys.argv))
+    sys.exit(main("--keep" in sys.argv, "--short" in sys.argv, "--xdp" in sys.argv))

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from world import Failure, check
+from world import Failure, check, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -23,11 +23,14 @@ class Observer:
     def __init__(self, at, kind, **options):
         options.setdefault("vip", at.vip())
         self.kind, self.file = kind, at.world.path(f"{kind}-{time.monotonic_ns()}.json")
+        self.ready = options["ready"] = f"{self.file}.ready"
         with open(self.file, "wb") as out:
             self.process = at.world.spawn(at.client, "/usr/bin/python3", os.path.join(HERE, "clients.py"), kind,
                                           json.dumps(options), log="clients.log", stdout=out)
 
     def result(self):
+        # Before, a signal would end it without a word.
+        until(lambda: os.path.exists(self.ready) or self.process.poll() is not None, 10, f"the {self.kind} client has begun")
         self.process.terminate()
         self.process.wait(20)
         with open(self.file, encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs the end-to-end scenarios: every function test_* of every test_*.py beside this file.
-Usage: run.py [--keep] [--list] [WORD...]   (only scenarios whose name contains a WORD)
+Usage: run.py [--keep] [--list] [--jobs N] [WORD...]   (only scenarios whose name contains a WORD)
+--jobs N runs N scenarios at a time, each in namespaces of its own; those that measure the machine run alone, last.
 One line a scenario: PASS, FAIL with the reason and the ends of the logs, or SKIP with the reason; then the sums.
 Exit: 0, or 1 when one failed."""
 import glob
@@ -9,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 
@@ -63,17 +65,67 @@ def run_one(name, function, keep):
     return outcome
 
 
+# They fill the machine, or measure what it costs: nothing may run beside them.
+ALONE = ("limits.", "survival.hugepages", "xdp.jumbo", "xdp.syn_flood", "xdp.full_table")
+
+
+def start(name, function, keep):
+    """Runs a scenario in a process of its own. -> (pid, file of what it says)"""
+    out = tempfile.TemporaryFile("w+")
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(out.fileno(), 1)
+        os._exit(CODES.index(run_one(name, function, keep)))
+    return pid, out
+
+
+def finish(out, status):
+    out.seek(0)
+    text = out.read()
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    out.close()
+    code = os.waitstatus_to_exitcode(status)
+    if not 0 <= code < len(CODES):
+        say(f"FAIL e2e: a scenario's process ended with {code}; it said: {text[-200:]!r}")
+        return "failed"
+    return CODES[code]
+
+
+CODES = ("passed", "failed", "skipped")
+
+
+def run_side_by_side(chosen, keep, jobs, counts):
+    waiting = [c for c in chosen if not any(w in c[0] for w in ALONE)]
+    alone = [c for c in chosen if any(w in c[0] for w in ALONE)]
+    running = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            pid, out = start(*waiting.pop(0), keep)
+            running[pid] = out
+        pid, status = os.wait()
+        if pid in running:
+            counts[finish(running.pop(pid), status)] += 1
+    for name, function in alone:
+        counts[run_one(name, function, keep)] += 1
+
+
 def main(arguments):
     keep = "--keep" in arguments
+    jobs = 1
+    if "--jobs" in arguments:
+        at = arguments.index("--jobs")
+        jobs = int(arguments[at + 1])
+        del arguments[at:at + 2]
     words = [a for a in arguments if not a.startswith("--")]
     chosen = [(n, f) for n, f in scenarios() if not words or any(w in n for w in words)]
     if "--list" in arguments:
         for name, function in chosen:
             say(f"{name:32} {(function.__doc__ or '').strip().splitlines()[0] if function.__doc__ else ''}")
         return 0
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for name, function in chosen:
-        counts[run_one(name, function, keep)] += 1
+    counts = dict.fromkeys(CODES, 0)
+    run_side_by_side(chosen, keep, jobs, counts)
     say(f"e2e: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] or not chosen else 0
 

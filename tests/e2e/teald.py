@@ -56,11 +56,15 @@ class Teald:
         engine.setdefault("packet_memory_mib", 128)
         engine.setdefault("flows", 65536)
         engine.setdefault("idle", "adaptive")
-        if engine["memory"] == "ordinary":
-            engine.setdefault("table_file", os.path.join(world.shm, "flows"))
         self.config = config
-        self.file = self.write(config)
+        self.binary = TEALD
         self.process = None
+        if any(port.get("engine") == "xdp" for port in config["ports"]):
+            engine.setdefault("bpf_pins", world.pins())
+            world.last_words.insert(0, lambda: self.detach(ok=False))  # before the world takes the pins away itself
+        elif engine["memory"] == "ordinary":
+            engine.setdefault("table_file", os.path.join(world.shm, "flows"))
+        self.file = self.write(config)
         world.witnesses.append(self.account)
 
     def account(self):
@@ -73,8 +77,8 @@ class Teald:
     def write(self, config):
         return self.world.write("teald.yaml", json.dumps(config, indent=1) + "\n")
 
-    def start(self, seconds=20):
-        self.process = self.world.spawn(self.namespace, TEALD, "--config", self.file, log="teald.log")
+    def start(self, *options, seconds=20):
+        self.process = self.world.spawn(self.namespace, self.binary, "--config", self.file, *options, log="teald.log")
         def ready():
             check(self.process.poll() is None,
                   f"teald ended with {self.process.returncode}; its log ends: {self.log_end()}")
@@ -88,6 +92,17 @@ class Teald:
     def log_end(self, lines=5):
         with open(self.world.path("teald.log"), encoding="utf-8", errors="replace") as file:
             return " | ".join(file.read().splitlines()[-lines:])
+
+    def refused(self, *options):
+        """Starts it where it must refuse: -> the one line that it says."""
+        done = self.namespace.run(self.binary, "--config", self.file, *options, ok=False, timeout=20)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("teald: ")]
+        check(done.returncode == 1 and len(lines) == 1, f"teald ended with {done.returncode}, expected 1 and one line: {done.stderr}")
+        return lines[0]
+
+    def detach(self, ok=True):
+        """teald --detach: -> completed process."""
+        return run(self.binary, "--config", self.file, "--detach", ok=ok)
 
     def stop(self, how=signal.SIGTERM, seconds=10):
         """Ends teald by a signal and returns its exit code."""

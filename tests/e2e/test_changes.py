@@ -13,8 +13,8 @@ from teald import Refused, check_only, tealctl
 from world import check, until
 
 
-def web(world, **service):
-    at = topology.two_ports(world)
+def web(world, kind="af_packet", **service):
+    at = topology.two_ports(world, kind)
     servers.nginx(at)
     teald = start(at, [at.service("web", 80, split_by="flow", **service)])
     await_service(at)
@@ -30,9 +30,9 @@ def names_now(at, seconds=0.6):
     return {name for _, name in result["connections"]}
 
 
-def test_reload(world):
+def test_reload(world, kind="af_packet"):
     """A backend goes and comes by reload; a bad configuration changes nothing."""
-    at, teald = web(world)
+    at, teald = web(world, kind)
     hold = load.Observer(at, "hold", count=20, interval_s=0.05)
     time.sleep(0.6)
     check(names_now(at) == {"blue1", "blue2"}, "at first both blue backends serve")
@@ -81,9 +81,9 @@ def test_backend_states(world):
     return f"{requests} requests on 16 kept connections"
 
 
-def test_rollback_reset(world):
+def test_rollback_reset(world, kind="af_packet"):
     """rollback with flows: reset: flows on green are reset at once, those on blue live."""
-    at, teald = web(world)
+    at, teald = web(world, kind)
     blue = load.Observer(at, "hold", count=5, interval_s=0.05)
     time.sleep(0.5)
     switch(teald, [], "green")
@@ -129,9 +129,9 @@ def test_expected_generation(world):
     check(tealctl(teald, "status").returncode == 3, "tealctl reaches a teald that is gone")
 
 
-def test_which_and_flows(world):
+def test_which_and_flows(world, kind="af_packet"):
     """which names the backend of a flow, and why; flows lists it."""
-    at, teald = web(world)
+    at, teald = web(world, kind)
     hold = load.Observer(at, "hold", count=3)
     time.sleep(0.5)
     switch(teald, [], "green")
@@ -196,9 +196,9 @@ def test_bad_configurations(world):
     check(missing.returncode > 0 and "none.yaml" in missing.stderr, f"a missing file: {missing.returncode} {missing.stderr}")
 
 
-def test_host_traffic(world):
+def test_host_traffic(world, kind="af_packet"):
     """What is not a service's goes to the kernel: ping, ARP, ND and ssh to the host work through the tap."""
-    at, teald = web(world)
+    at, teald = web(world, kind)
     for address in ("10.1.0.1", "10.1.0.100", "fd01::1"):
         check(at.client.run("ping", "-c", "3", "-i", "0.2", "-W", "2", address, ok=False).returncode == 0, f"no answer from {address}")
     options = servers.sshd(at, {"host": at.edge})

@@ -11,17 +11,17 @@ from world import check
 BIG = 1_500_000  # at 256 KiB/s: as long as a scenario's three switches
 
 
-def tcp(at, family, **service):
-    servers.nginx(at, rate="256k", big=BIG)
+def tcp(at, family, step=1.2, **service):
+    servers.nginx(at, rate="256k", big=int(BIG * step / 1.2))
     teald = start(at, [at.service("web", 80, family, split_by="flow", **service)])
-    return cutover_under_load(at, teald, family)
+    return cutover_under_load(at, teald, family, step)
 
 
-def udp(at, family, **service):
+def udp(at, family, step=1.2, **service):
     port = 5353
     servers.udp_echo(at, port)
     teald = start(at, [at.service("echo", port, family, protocol="udp", split_by="flow", **service)])
-    return udp_under_load(at, teald, family)
+    return udp_under_load(at, teald, family, step)
 
 
 def test_nat_ipv4(world):
@@ -58,12 +58,12 @@ def test_l2dsr_udp(world):
     return udp(topology.one_port(world), 4, forward="l2dsr")
 
 
-def ipip(world, inner, outer):
-    at = topology.one_port(world)
+def ipip(world, inner, outer, kind="af_packet", step=1.2):
+    at = topology.one_port(world, kind=kind)
     topology.decapsulate(at)
     service = {"forward": "ipip", "mss_clamp": 1400,
                "pools": {p: at.pool(p, outer) for p in ("blue", "green")}}
-    return tcp(at, inner, **service)
+    return tcp(at, inner, step, **service)
 
 
 def test_ipip_4_in_4(world):
@@ -88,10 +88,10 @@ def test_vlan(world):
     return tcp(at, 4)
 
 
-def test_large_datagrams(world):
+def test_large_datagrams(world, kind="af_xdp"):
     """UDP of 4000 bytes: all fragments reach the backend of the first, both ways."""
     # Not over net_af_packet: it asks the kernel to put fragments together (PACKET_FANOUT_FLAG_DEFRAG), then cuts them off.
-    at = topology.two_ports(world, "af_xdp")
+    at = topology.two_ports(world, kind)
     servers.udp_echo(at)
     teald = start(at, [at.service("echo", 5353, protocol="udp", split_by="flow")])
     small = load.Observer(at, "udp", count=1)

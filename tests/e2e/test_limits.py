@@ -39,9 +39,9 @@ def silence(at):
                       "priority 0; policy accept;\n  ip saddr 11.0.0.0/8 drop\n }\n}\n")
 
 
-def test_full_table(world):
+def test_full_table(world, kind="af_packet"):
     """A table full of established flows: they keep, new ones are forwarded untracked and counted, a cutover asks for force."""
-    at = topology.one_port(world)
+    at = topology.one_port(world, kind=kind)
     servers.nginx(at)
     silence(at)
     teald = start(at, [at.service("web", 80, forward="l2dsr", split_by="flow")], flows=1024)
@@ -71,9 +71,9 @@ def test_full_table(world):
     return f"{status['entries']} entries in {status['slots']} slots, {events['flows_untracked']} untracked packets, {requests} kept requests"
 
 
-def test_syn_flood(world):
+def test_syn_flood(world, kind="af_packet"):
     """SYNs of made-up clients fill the table: established flows are unharmed, new clients are served, cutover too."""
-    at = topology.two_ports(world)
+    at = topology.two_ports(world, kind)
     servers.nginx(at)
     teald = start(at, [at.service("web", 80, split_by="flow")], flows=8192)
     at.edge.run("ip", "route", "add", "11.0.0.0/8", "via", "10.1.0.2")

@@ -4,6 +4,7 @@
 two_ports   client -- edge0 [teald] edge1 -- bridge -- backends; they route through teald (nat)
 one_port    client, edge0 [teald] and backends on one bridge; backends hold the VIP (l2dsr, ipip) or route through teald (nat)
 
+Ports are made by `kind`: af_packet and af_xdp (dpdk ports), or xdp; two_ports takes a pair for a mixed host.
 Addresses: clients 10.1.0.2/24, VIP 10.1.0.100; IPv6 the same in fd01::/64 and fd02::/64.
 """
 import os
@@ -40,26 +41,38 @@ class Layout:
         return VIP4 if family == 4 else VIP6
 
 
-def device(kind, interface, index, queues=1):
-    """A DPDK device over a veth."""
-    if kind == "af_packet":
-        return f"net_af_packet{index},iface={interface}" + (f",qpairs={queues}" if queues > 1 else "")
-    return f"net_af_xdp{index},iface={interface}"
+def port(name, kind, interface, index, addresses, queues=1, **more):
+    """A port of a teald configuration over a veth."""
+    if kind == "xdp":
+        return {"name": name, "engine": "xdp", "device": interface, "addresses": addresses, **more}
+    device = f"net_{kind}{index},iface={interface}" + (f",qpairs={queues}" if queues > 1 else "")
+    return {"name": name, "device": device, "addresses": addresses, **more}
 
 
-def two_ports(world, kind="af_packet", queues=1):
+def give(at, kind, interface, peer, peer_interface):
+    """Readies one cable for its port; `peer` is the namespace of the other end."""
+    if kind == "xdp":
+        endpoint(peer, peer_interface)
+        program = compile_bpf(at.world, "pass")
+        peer.run("ip", "link", "set", "dev", peer_interface, "xdp", "obj", program, "sec", "xdp.frags")
+    else:
+        hand_to_teald(at.edge, interface)
+
+
+def two_ports(world, kind="af_packet", queues=1, mtu=1500):
+    outer, inner = (kind, kind) if isinstance(kind, str) else kind
     at = Layout(world, "10.2.0", "fd02")
-    cable(at.client, "c0", at.edge, "edge0")
-    cable(at.lan, "uplink", at.edge, "edge1")
+    cable(at.client, "c0", at.edge, "edge0", mtu)
+    cable(at.lan, "uplink", at.edge, "edge1", mtu)
     _client(at, route=True)
     bridge(at.lan)
     attach(at.lan, "br0", "uplink")
-    _backends(at, gateway=("10.2.0.1", "fd02::1"))
-    for name in ("edge0", "edge1"):
-        hand_to_teald(at.edge, name)
-    at.ports = [{"name": "outside", "device": device(kind, "edge0", 0, queues), "addresses": ["10.1.0.1/24", "fd01::1/64"]},
-                {"name": "inside", "device": device(kind, "edge1", 1, queues), "addresses": ["10.2.0.1/24", "fd02::1/64"],
-                 "announce_vips": False}]
+    _backends(at, gateway=("10.2.0.1", "fd02::1"), mtu=mtu)
+    give(at, outer, "edge0", at.client, "c0")
+    give(at, inner, "edge1", at.lan, "uplink")
+    more = {} if mtu == 1500 else {"mtu": mtu}
+    at.ports = [port("outside", outer, "edge0", 0, ["10.1.0.1/24", "fd01::1/64"], queues, **more),
+                port("inside", inner, "edge1", 1, ["10.2.0.1/24", "fd02::1/64"], queues, announce_vips=False, **more)]
     return at
 
 
@@ -77,9 +90,9 @@ def one_port(world, direct=True, kind="af_packet", queues=1):
             namespace.sh(f"ip address add {VIP4}/32 dev lo; ip address add {VIP6}/128 dev lo nodad; "
                          "for f in all eth0; do echo 1 > /proc/sys/net/ipv4/conf/$f/arp_ignore; "
                          "echo 2 > /proc/sys/net/ipv4/conf/$f/arp_announce; done")
-    hand_to_teald(at.edge, "edge0")
+    give(at, kind, "edge0", at.lan, "to-edge")
     addresses = ["10.1.0.1/24", "fd01::1/64"] + ([] if direct else ["10.2.0.1/24", "fd02::1/64"])
-    at.ports = [{"name": "outside", "device": device(kind, "edge0", 0, queues), "addresses": addresses}]
+    at.ports = [port("outside", kind, "edge0", 0, addresses, queues)]
     return at
 
 
@@ -109,10 +122,8 @@ def tagged(world):
     _backends(at, gateway=("10.2.0.1", "fd02::1"))
     for name in ("edge0", "edge1"):
         hand_to_teald(at.edge, name)
-    at.ports = [{"name": "outside", "device": device("af_packet", "edge0", 0), "vlan": [100],
-                 "addresses": ["10.1.0.1/24", "fd01::1/64"]},
-                {"name": "inside", "device": device("af_packet", "edge1", 1), "vlan": [200, 30],
-                 "addresses": ["10.2.0.1/24", "fd02::1/64"], "announce_vips": False}]
+    at.ports = [port("outside", "af_packet", "edge0", 0, ["10.1.0.1/24", "fd01::1/64"], vlan=[100]),
+                port("inside", "af_packet", "edge1", 1, ["10.2.0.1/24", "fd02::1/64"], vlan=[200, 30], announce_vips=False)]
     return at
 
 
@@ -133,9 +144,9 @@ def _client(at, route):
         at.client.sh("ip route add default via 10.1.0.1; ip -6 route add default via fd01::1")
 
 
-def _backends(at, gateway):
+def _backends(at, gateway, mtu=1500):
     for name, namespace in at.backends.items():
-        cable(namespace, "eth0", at.lan, name)
+        cable(namespace, "eth0", at.lan, name, mtu)
         attach(at.lan, "br0", name)
         endpoint(namespace, "eth0", f"{at.address(name)}/24", f"{at.address(name, 6)}/64")
         if gateway:

@@ -16,6 +16,7 @@ import tempfile
 import time
 
 NETNS = "/run/netns"
+BPFFS = "/sys/fs/bpf"
 RESERVED = "/run/teal-e2e-hugepages.json"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -85,6 +86,14 @@ def _kill_namespace(path):
     run("ip", "netns", "delete", name, ok=False)
 
 
+def _remove_pins(directory):
+    """A link whose pin goes lets go of its interface."""
+    if os.path.isdir(directory):
+        for name in os.listdir(directory):
+            os.unlink(os.path.join(directory, name))
+        os.rmdir(directory)
+
+
 def sweep_leftovers():
     """Removes what runs that have died left behind."""
     for name in sorted(os.listdir(NETNS)) if os.path.isdir(NETNS) else []:
@@ -96,6 +105,10 @@ def sweep_leftovers():
             match = re.fullmatch(r"teal-e2e-(\d+)-.+", name)
             if match and not _alive(int(match[1])):
                 shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
+    for name in os.listdir(BPFFS) if os.path.ismount(BPFFS) else []:
+        match = re.fullmatch(r"teal-e2e-(\d+)-.+", name)
+        if match and not _alive(int(match[1])):
+            _remove_pins(os.path.join(BPFFS, name))
     if os.path.exists(RESERVED):
         with open(RESERVED, encoding="ascii") as file:
             state = json.load(file)
@@ -147,6 +160,7 @@ class World:
         self.namespaces = {}
         self.processes = []
         self.hugepages = None
+        self.bpf_pins = None
         self.last_words = []
         self.witnesses = []  # calls that give a line for a failure's report
 
@@ -178,6 +192,16 @@ class World:
         if not self.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
         return False
+
+    def pins(self):
+        """A directory of this world's own for what xdp ports pin; teald makes it, the world's end removes it."""
+        if not self.bpf_pins:
+            if not os.path.ismount(BPFFS):
+                run("mount", "-t", "bpf", "bpf", BPFFS)
+                self.on_exit(lambda: run("umount", BPFFS, ok=False))
+            self.bpf_pins = os.path.join(BPFFS, os.path.basename(self.directory))
+            self.last_words.insert(0, lambda: _remove_pins(self.bpf_pins))
+        return self.bpf_pins
 
     def path(self, *parts):
         return os.path.join(self.directory, *parts)
@@ -248,7 +272,7 @@ def cable(a, a_name, b, b_name, mtu=1500):
 
 
 def endpoint(namespace, device, *addresses):
-    """Makes a cable's end one that sockets speak through."""
+    """Makes a cable's end one that sockets speak through, and that takes what XDP sends to it (gro on: it has a NAPI)."""
     namespace.sh(ENDPOINT.format(device) +
                  "".join(f"ip address add {a} dev {device}{' nodad' if ':' in a else ''}; " for a in addresses))
 

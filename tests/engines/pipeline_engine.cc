@@ -62,8 +62,13 @@ void PipelineEngine::rollback(const std::string& service, bool reset) {
   const uint16_t group = registry_.service(number_of(service)).group;
   const auto left = static_cast<uint8_t>(1 - teal_split_active(registry_.split(group).current));
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket* b, int slot) {
-    if (registry_.service(teal_key_service(key)).group == group && teal_val_pool(val) == left &&
-        !teal_state_is_over(teal_val_state(val)))
+    const uint8_t state = teal_val_state(val);
+    if (registry_.service(teal_key_service(key)).group != group || teal_val_pool(val) != left ||
+        teal_state_is_over(state))
+      return true;
+    if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)
+      table_.remove(storage_->head().secret, b, slot, key, val);
+    else
       table_.set_state(storage_->head().secret, b, slot, key, TEAL_FLOW_reset);
     return true;
   });
@@ -78,8 +83,8 @@ void PipelineEngine::set_share(const std::string& service, uint32_t share) {
   commit(service, change);
 }
 
-void PipelineEngine::set_backend(const std::string& service, const std::string& backend,
-                                 std::optional<uint32_t> weight, std::optional<uint8_t> state) {
+void PipelineEngine::set_backend(const std::string& service, const std::string& backend, std::optional<uint32_t> weight,
+                                 std::optional<uint8_t> state) {
   const uint16_t number = registry_.backend_number(number_of(service), backend);
   if (number == 0) throw std::runtime_error("no backend '" + backend + "' in service '" + service + "'");
   teal_backend_record& record = registry_.backend(number);
@@ -137,8 +142,7 @@ Counts PipelineEngine::counts() const {
   if (!snapshot_) return out;
   for (uint32_t i = 0; i < snapshot_->view().service_count; i++) {
     const dataplane::ServiceCounters& s = counters_.service[i];
-    out.service.push_back(
-        {s.packets, s.bytes, {s.new_flows[0], s.new_flows[1]}, s.untracked, s.recovered, s.moved, 0});
+    out.service.push_back({s.packets, s.bytes, {s.new_flows[0], s.new_flows[1]}, s.untracked, s.recovered, s.moved, 0});
   }
   for (uint32_t i = 0; i < snapshot_->view().backend_count; i++)
     out.backend.push_back({counters_.backend[i].packets, counters_.backend[i].bytes});

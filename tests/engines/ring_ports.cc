@@ -72,12 +72,21 @@ RingWorld& ring_world() {
 }
 
 rte_mbuf* to_mbuf(const Bytes& frame) {
-  rte_mbuf* m = rte_pktmbuf_alloc(ring_world().packets);
-  if (m == nullptr) fail("no packet buffer is free");
-  char* to = rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size()));
-  if (to == nullptr) fail("a frame of " + std::to_string(frame.size()) + " bytes does not fit a buffer");
-  if (!frame.empty()) std::memcpy(to, frame.data(), frame.size());
-  return m;
+  rte_mbuf* head = nullptr;
+  size_t at = 0;
+  do {
+    rte_mbuf* m = rte_pktmbuf_alloc(ring_world().packets);
+    if (m == nullptr) fail("no packet buffer is free");
+    const size_t bytes = std::min<size_t>(frame.size() - at, rte_pktmbuf_tailroom(m));
+    char* to = rte_pktmbuf_append(m, static_cast<uint16_t>(bytes));
+    if (bytes > 0) std::memcpy(to, frame.data() + at, bytes);
+    at += bytes;
+    if (head == nullptr)
+      head = m;
+    else if (rte_pktmbuf_chain(head, m) != 0)
+      fail("a frame of " + std::to_string(frame.size()) + " bytes takes too many buffers");
+  } while (at < frame.size());
+  return head;
 }
 
 std::vector<Bytes> take_all(rte_ring* ring) {

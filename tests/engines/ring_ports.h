@@ -31,7 +31,7 @@ struct RingWorld {
 // Made at the first call. Throws std::runtime_error when EAL has no memory left.
 RingWorld& ring_world();
 
-// The frame in a buffer of its own. Throws when it does not fit or none is free.
+// The frame in a buffer of its own, a large one in several, as a device delivers it. Throws when none is free.
 rte_mbuf* to_mbuf(const Bytes& frame);
 // All frames of a ring, their buffers freed.
 std::vector<Bytes> take_all(rte_ring* ring);

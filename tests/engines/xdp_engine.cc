@@ -124,7 +124,9 @@ Loaded& load(uint64_t flows, const std::vector<PortSetup>& ports) {
 class XdpEngine final : public PipelineEngine {
  public:
   XdpEngine(Loaded& loaded, uint64_t flows, const teal_secret& secret)
-      : PipelineEngine(std::make_unique<flow::Storage>(loaded.begin(), flows), secret), flows_(flows), loaded_(loaded) {}
+      : PipelineEngine(std::make_unique<flow::Storage>(loaded.begin(), flows), secret),
+        flows_(flows),
+        loaded_(loaded) {}
 
   std::vector<Output> run(uint16_t port, const std::vector<Bytes>& frames) override {
     std::vector<Output> out;
@@ -224,7 +226,8 @@ class XdpEngine final : public PipelineEngine {
   // A test run redirects nothing, but the frame's source address tells by which port it would leave.
   [[nodiscard]] uint16_t sender(const Bytes& frame) const {
     for (uint16_t i = 0; i < world().ports.size(); i++)
-      if (frame.size() >= 12 && std::equal(world().ports[i].mac.begin(), world().ports[i].mac.end(), &frame[6])) return i;
+      if (frame.size() >= 12 && std::equal(world().ports[i].mac.begin(), world().ports[i].mac.end(), &frame[6]))
+        return i;
     throw std::runtime_error("a frame was sent under no port's MAC address");
   }
 

@@ -15,8 +15,9 @@ namespace teal::tests {
 // any thread. Empty, or why this machine or user can have no XDP.
 std::string start_xdp();
 
-// As make_dpdk_engine(); `ports` as in every world that it will be given. One at a time. Loading the program takes a third
-// of a second: the next engine with as many flows and the same ports takes over the loaded one, with an empty table.
+// As make_dpdk_engine(); `ports` as in every world that it will be given. One at a time. Loading the program takes a
+// third of a second: the next engine with as many flows and the same ports takes over the loaded one, with an empty
+// table.
 std::unique_ptr<Engine> make_xdp_engine(uint64_t flows, const teal_secret& secret, const std::vector<PortSetup>& ports);
 // Detaches and forgets the loaded program.
 void stop_xdp();

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 
 #include "flow/clock.h"
 #include "flow_fixture.h"
 #include "mapped_memory.h"
+#include "teal/decide.h"
 
 namespace teal::flow::test {
 namespace {
@@ -67,6 +69,24 @@ TEST_F(MigrateTest, NumbersSplitsSecretClockAndEveryFlowGoAlong) {
   for (uint32_t i = 1; i <= 1000; i++) ASSERT_EQ(backend_of(fresh, key(i)), i);
 }
 
+// While draining, a flow without an entry goes by the previous split; between the copies it is one of the current's.
+TEST_F(MigrateTest, BetweenTheCopiesTheCurrentSplitRecoversFlows) {
+  const uint64_t blue = teal_split_make(1, 0, 0, TEAL_BLUE);
+  const uint64_t green = teal_split_make(2, TEAL_SPLIT_ALL, 1, TEAL_GREEN);
+  old->splits()[3] = {green, blue};
+  old->splits()[4] = {green, blue};
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  const teal_split& split = fresh.splits()[3];
+  EXPECT_EQ(teal_deciding_split(TEAL_ACT_RECOVER, split.current, split.previous), green);
+  fresh.splits()[4] = {blue, green};  // the new configuration begins this group anew
+  migration.end(fresh);
+  EXPECT_EQ(split.current, green);
+  EXPECT_EQ(split.previous, blue);
+  EXPECT_EQ(fresh.splits()[4].previous, green);
+}
+
 TEST_F(MigrateTest, TheSecondTimeOnlyWhatIsMissing) {
   enter(1, 11);
   Storage fresh(new_memory.mapped(false), 4096);
@@ -75,11 +95,61 @@ TEST_F(MigrateTest, TheSecondTimeOnlyWhatIsMissing) {
   Table to = table(fresh);
   EXPECT_EQ(migration.copy(fresh, to).entries, 1u);
   enter(2, 12);  // while the program worked in the old table
-  uint64_t val = 0;
-  *table(*old).find(key(1), &val) = value(key(1), 99);
   EXPECT_EQ(migration.copy(fresh, to).entries, 1u);
-  EXPECT_EQ(backend_of(fresh, key(1)), 11) << "an entry of the new table was overwritten";
+  EXPECT_EQ(backend_of(fresh, key(1)), 11);
   EXPECT_EQ(backend_of(fresh, key(2)), 12);
+}
+
+// What the old table and the new one have written to an entry since the first copy, and what it must then be.
+TEST_F(MigrateTest, TheSecondTimeEntriesFollowTheOldTable) {
+  struct Case {
+    uint8_t old, here;  // TEAL_FLOW_none: not written there since
+    uint8_t expect;
+  };
+  const Case cases[] = {{TEAL_FLOW_closing, TEAL_FLOW_none, TEAL_FLOW_closing},
+                        {TEAL_FLOW_fin_client, TEAL_FLOW_none, TEAL_FLOW_fin_client},
+                        {TEAL_FLOW_none, TEAL_FLOW_closing, TEAL_FLOW_closing},
+                        {TEAL_FLOW_none, TEAL_FLOW_fin_client, TEAL_FLOW_fin_client},
+                        {TEAL_FLOW_closed, TEAL_FLOW_established, TEAL_FLOW_closed},
+                        {TEAL_FLOW_fin_client, TEAL_FLOW_established, TEAL_FLOW_fin_client},
+                        {TEAL_FLOW_fin_client, TEAL_FLOW_fin_backend, TEAL_FLOW_closing},
+                        {TEAL_FLOW_closing, TEAL_FLOW_syn, TEAL_FLOW_syn},
+                        {TEAL_FLOW_closing, TEAL_FLOW_syn_ack, TEAL_FLOW_syn_ack}};
+  for (uint32_t i = 0; i < std::size(cases); i++) enter(i + 1, 11);
+  const uint32_t rested = old->head().tick;
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  Table before = table(*old), to = table(fresh);
+  migration.copy(fresh, to);
+  EXPECT_GT(fresh.head().tick, rested + 1) << "stamps do not tell the tables apart";
+  uint64_t val = 0;
+  for (uint32_t i = 0; i < std::size(cases); i++) {
+    const teal_flow_key k = key(i + 1);
+    if (cases[i].old != TEAL_FLOW_none) *before.find(k, &val) = value(k, 11, cases[i].old, rested);
+    if (cases[i].here != TEAL_FLOW_none) *to.find(k, &val) = value(k, 11, cases[i].here, fresh.head().tick);
+  }
+  EXPECT_EQ(migration.copy(fresh, to).entries, 0u);
+  for (uint32_t i = 0; i < std::size(cases); i++) {
+    ASSERT_NE(to.find(key(i + 1), &val), nullptr);
+    EXPECT_EQ(teal_val_state(val), cases[i].expect) << "case " << i;
+  }
+}
+
+TEST_F(MigrateTest, TheSecondTimeAnEntryOfAnotherBackendStays) {
+  enter(1, 11);
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  Table to = table(fresh);
+  migration.copy(fresh, to);
+  uint64_t val = 0;
+  *to.find(key(1), &val) = value(key(1), 99, TEAL_FLOW_established, fresh.head().tick);
+  *table(*old).find(key(1), &val) = value(key(1), 11, TEAL_FLOW_closing, old->head().tick);
+  migration.copy(fresh, to);
+  EXPECT_EQ(to.find(key(1), &val) != nullptr, true);
+  EXPECT_EQ(teal_val_backend(val), 99);
+  EXPECT_EQ(teal_val_state(val), TEAL_FLOW_established);
 }
 
 TEST_F(MigrateTest, WhatHasNoRoomIsCounted) {

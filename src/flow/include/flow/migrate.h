@@ -23,8 +23,12 @@ class Migration {
   Migration(const void* old, uint64_t bytes, std::string name);
 
   // Secret, groups, services, backends, splits and clock. `to` must be new, and nobody have read its secret yet.
+  // Until end() the splits have no previous one: a flow without an entry in the new table is one that began in the old
+  // table after the first copy, by the current split, so this is what must recover it.
   void begin(Storage& to) const;
-  // Every live entry whose key `table` does not have.
+  void end(Storage& to) const;  // after the last copy
+  // Every live entry whose key `table` does not have; one that it has is brought up to what became of it in the old
+  // table, except that what was written in the new one since counts for more.
   Carried copy(const Storage& to, Table& table) const;
 
  private:
