@@ -12,13 +12,14 @@
 
 /* teal_route_find() and teal_clamp_mss() with bpf_loop() around their steps: the verifier walks a step once. */
 struct teal_routing {
-  uint32_t half, family, hop;
+  uint32_t half, family, hop, from;
   struct teal_addr to;
 };
 
 static long teal_route_step(uint32_t i, void *arg) {
   struct teal_routing *w = arg;
   struct teal_xdp_view *v = teal_view_at(w->half & 1);
+  i += w->from;
   if (!v || i >= TEAL_ROUTE_LENGTHS) return 1;
   const struct teal_route_length *l = &v->lengths.at[w->family == 4 ? 0 : 1][i];
   struct teal_addr net;
@@ -27,13 +28,31 @@ static long teal_route_step(uint32_t i, void *arg) {
   return w->hop != 0;
 }
 
-/* Index of the next hop for `to`; 0 when there is no route. */
-TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const struct teal_addr *to) {
+/* Index of the next hop for `to` from the prefix length `from` on; 0 when there is no route. */
+TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const struct teal_addr *to, uint32_t from) {
   struct teal_xdp_view *v = teal_view_at(half & 1);
   if (!v || !to) return 0;
-  struct teal_routing w = {half, family, 0, *to};
+  struct teal_routing w = {half, family, 0, from, *to};
   bpf_loop(v->lengths.count[family == 4 ? 0 : 1], teal_route_step, &w, 0);
   return w.hop;
+}
+
+#define TEAL_FIRST_LENGTHS 3
+
+/* By the first lengths alone (neighbours, their subnets, the default), without bpf_loop(). */
+TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, const struct teal_addr *to) {
+  struct teal_xdp_view *v = teal_view_at(half & 1);
+  if (!v || !to) return 0;
+  uint32_t which = family == 4 ? 0 : 1;
+  for (uint32_t i = 0; i < TEAL_FIRST_LENGTHS; i++) {
+    if (i >= v->lengths.count[which]) return 0;
+    const struct teal_route_length *l = &v->lengths.at[which][i];
+    struct teal_addr net;
+    for (int k = 0; k < 4; k++) net.words[k] = to->words[k] & l->mask.words[k];
+    uint32_t hop = teal_route_probe(v->routes, v->route_mask & (TEAL_XDP_ROUTES - 1), &v->secret, family, &net, l->length);
+    if (hop) return hop;
+  }
+  return 0;
 }
 
 struct teal_clamping {

@@ -138,7 +138,8 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     if (TEAL_UNLIKELY(teal_val_state(val) == TEAL_FLOW_reset)) return teal_punt(t);
   }
   struct teal_addr client = t->client;
-  uint32_t index = teal_xdp_route(t->half, t->family, &client);
+  uint32_t index = teal_xdp_route_first(t->half, t->family, &client);
+  if (TEAL_UNLIKELY(index == 0)) index = teal_xdp_route(t->half, t->family, &client, TEAL_FIRST_LENGTHS);
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
   if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
     return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
