@@ -109,10 +109,15 @@ TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_add
 
 #define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */
 
+/* One multiplication by a secret odd number: enough for a table whose keys the configuration gives. */
+TEAL_INLINE uint32_t teal_match_hash(const struct teal_secret *s, uint64_t key) {
+  return (uint32_t)(((key ^ key >> 32) * s->mul[0]) >> 40);
+}
+
 /* Index under `key`, or 0 (indexes begin at 1). `mask`: slots - 1, a power of two less one. */
 TEAL_INLINE uint32_t teal_match_find(const struct teal_match_slot *slots, uint32_t mask, const struct teal_secret *s,
                                      uint64_t key) {
-  uint32_t at = (uint32_t)(teal_hash64(s, key) >> 40) & mask;
+  uint32_t at = teal_match_hash(s, key) & mask;
   for (int i = 0; i < TEAL_MATCH_PROBES; i++) {
     const struct teal_match_slot *slot = &slots[(at + (uint32_t)i) & mask];
     if (slot->key == key) return slot->index;

@@ -11,9 +11,12 @@
 namespace teal::model {
 namespace {
 
-uint32_t power_of_two_above(size_t n) {
-  uint32_t p = 16;
-  while (p < n) p *= 2;
+// Slots for `n` keys. Most lookups miss (a client's address is no VIP, and no neighbour), and a miss that meets an
+// occupied slot is a branch that nobody predicts: sparse while that stays in the first-level cache.
+uint32_t slots_for(size_t n) {
+  const size_t wanted = n <= 256 ? n * 16 : n * 4;
+  uint32_t p = 256;
+  while (p < wanted) p *= 2;
   return p;
 }
 
@@ -200,7 +203,7 @@ void Snapshot::add_routes(const SnapshotInput& input) {
       out.length = l;
     }
 
-  for (uint32_t size = power_of_two_above(best.size() * 4);; size *= 2) {
+  for (uint32_t size = slots_for(best.size());; size *= 2) {
     routes_.assign(size, {});
     bool placed = true;
     for (const auto& [net, hop] : best) {
@@ -227,11 +230,11 @@ void Snapshot::build_match(const SnapshotInput& input) {
     if (at == keys.end() || (services_.size() > at->second && (services_[at->second].flags & TEAL_SERVICE_RETIRED)))
       keys[key] = index;
   }
-  for (uint32_t size = power_of_two_above(keys.size() * 4);; size *= 2) {
+  for (uint32_t size = slots_for(keys.size());; size *= 2) {
     match_.assign(size, {});
     bool placed = true;
     for (const auto& [key, index] : keys) {
-      const auto start = static_cast<uint32_t>(teal_hash64(&input.secret, key) >> 40);
+      const uint32_t start = teal_match_hash(&input.secret, key);
       placed = false;
       for (uint32_t i = 0; i < TEAL_MATCH_PROBES && !placed; i++) {
         teal_match_slot& slot = match_[(start + i) & (size - 1)];
