@@ -17,6 +17,7 @@ FORBIDDEN = {  # room: (its file, header that it may know, headers that it may n
     "rollout": ("switch.cc", "model/config.h", ["flow/table.h", "dataplane/engine.h"]),
     "flow": ("table.cc", "model/config.h", ["dataplane/engine.h", "control/balancer.h", "rte_mbuf.h"]),
     "host": ("netlink.cc", "model/topology.h", ["flow/table.h", "dataplane/engine.h"]),
+    "health": ("checks.cc", "model/release_config.h", ["rollout/switch.h", "flow/table.h", "dataplane/engine.h", "control/balancer.h", "rte_mbuf.h"]),
     "xdp": ("engine.cc", "model/config.h", ["flow/table.h", "dataplane/engine.h", "control/balancer.h", "rte_mbuf.h"]),
     "dataplane": ("pipeline.cc", "flow/table.h", ["control/balancer.h", "xdp/engine.h", "host/netlink.h", "telemetry/audit.h"]),
     "telemetry": ("audit.cc", "model/config.h", ["control/server.h", "dataplane/engine.h"]),

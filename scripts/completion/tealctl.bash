@@ -24,7 +24,10 @@ _tealctl() {
     case ${words[i]} in
       --socket) tealctl+=(--socket "${words[i + 1]-}"); ((i++)) ;;
       --socket=*) tealctl+=("${words[i]}") ;;
-      --to | --expect-generation | --flows | --weight | --state | --service | --pool | --backend | --limit | --interval | --count) ((i++)) ;;
+      --to | --expect-generation | --flows | --weight | --state | --service | --pool | --backend | --limit | --interval | --count | \
+        --steps | --hold | --bake | --drain-deadline | --at-deadline | --force | --timeout | --set)
+        # A cutover's or rollback's --force takes no value.
+        if [ "${words[i]}" != --force ] || [ "$command" = rollout ]; then ((i++)); fi ;;
       -*) ;;
       *) if [ -z "$command" ]; then command=${words[i]}; else arguments+=("${words[i]}"); fi ;;
     esac
@@ -32,14 +35,18 @@ _tealctl() {
   nth=${#arguments[@]}
 
   local choices=''
+  [ "$prev" = --force ] && [ "$command" = rollout ] && prev=--force-name
   case $prev in
+    --force-name) choices='no_ready_backend untracked_flows rollout_under_way capacity needs_again' ;;
     --socket) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --to | --pool) choices='blue green' ;;
-    --flows) choices='keep reset' ;;
+    --flows | --at-deadline) choices='keep reset' ;;
+    --steps) choices='1%,10%,50%,100%' ;;
+    --set) choices=none ;;
     --state) [ "$command" = backend ] && choices='ready drain down' || choices='syn established' ;;
     --service) choices=$(_tealctl_values name services) ;;
     --backend) choices=$(_tealctl_values id services) ;;
-    --expect-generation | --weight | --limit | --interval | --count) return ;;
+    --expect-generation | --weight | --limit | --interval | --count | --hold | --bake | --drain-deadline | --timeout) return ;;
     *)
       if [[ $cur == -* ]]; then
         # shellcheck disable=SC2086 # no command: no word
@@ -48,8 +55,11 @@ _tealctl() {
         choices=$("${tealctl[0]}" --help 2>/dev/null | sed -nE '/^Commands:/,/^$/ s/^  ([a-z]+) .*/\1/p')
       elif [ "$nth" -eq 0 ]; then
         case $command in
-          services | cutover | rollback | backend | which) choices=$(_tealctl_values name services) ;;
+          rollout) choices='start pause resume promote abort status' ;;
+          services | cutover | rollback | backend | which | drain | preview) choices=$(_tealctl_values name services) ;;
         esac
+      elif [ "$nth" -eq 1 ] && [ "$command" = rollout ]; then
+        choices=$({ _tealctl_values name services; _tealctl_values group services; } | sort -u)
       elif [ "$nth" -eq 1 ] && [ "$command" = backend ]; then
         choices=$(_tealctl_values id services "${arguments[0]}")
       fi ;;

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "control/problem_codes.h"
 #include "flow/snapshot_input.h"
 #include "model/config_file.h"
+#include "model/preview.h"
 
 namespace teal::control {
 
@@ -24,7 +26,13 @@ Balancer::Balancer(const model::Config& config, std::string file, flow::Storage&
       registry_(storage),
       sweeper_(table, storage.head().secret),
       busy_(config.engine.workers) {
+  changed_at_.fill(begin_);  // what an earlier teald changed may have been a moment ago
+  config_.services = model::with_previews(config_.services);
   for (const std::string& change : registry_.apply(config_.services)) spdlog::info("{}", change);
+}
+
+void Balancer::follow_with_previews() {
+  for (const std::string& name : group_names()) follow_with_preview(group_number(name));
 }
 
 const model::ServiceConfig* Balancer::config_of(uint16_t service) const {
@@ -38,13 +46,17 @@ void Balancer::publish() {
   model::SnapshotInput in = flow::snapshot_input(registry_, storage_.head().secret, config_);
   in.ports = engine_.bindings();
   in.topology = topology_;
+  for (auto& s : in.services)
+    if (ignoring_.contains(registry_.group_name(s.group))) s.config.affinity.by_client = false;
+  leave_out_the_unhealthy(in);
   auto next = std::make_unique<const model::Snapshot>(in, maglev_);
   const model::View& view = next->view();
   ageing_.assign(view.service_count, {});
   for (uint32_t i = 1; i < view.service_count; i++)
     std::copy(std::begin(view.services[i].timeout), std::end(view.services[i].timeout), ageing_[i].timeout.begin());
   engine_.publish(std::move(next));
-  started_ = true;
+  const bool first = !std::exchange(started_, true);
+  if (first) follow_with_previews();
 }
 
 void Balancer::set_topology(const model::Topology& topology) {
@@ -132,15 +144,19 @@ Result<ReloadReply> Balancer::reload() {
     for (const auto& e : read.errors) errors.push_back(e.str());
     return make_problem(ProblemCode::bad_configuration, errors.front(), errors);
   }
-  if (const auto obstacles = model::reload_obstacles(config_, read.config); !obstacles.empty())
+  model::Config next = read.config;
+  next.services = model::with_previews(next.services);
+  if (const auto obstacles = model::reload_obstacles(config_, next); !obstacles.empty())
     return make_problem(ProblemCode::needs_restart, obstacles.front(), obstacles);
   ReloadReply reply;
   try {
     const model::Config before = config_;
-    config_ = read.config;
+    config_ = std::move(next);
+    preview_changed_.clear();
     reply.changes = registry_.apply(config_.services);
     reply.changed = !(before == config_);
     publish();
+    follow_with_previews();
   } catch (const std::exception& e) {
     return make_problem(ProblemCode::no_room, e.what());
   }

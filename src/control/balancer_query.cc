@@ -65,7 +65,11 @@ BackendStatus Balancer::describe_backend(uint16_t number, const dataplane::Count
   b.address = model::Endpoint{model::Address::from_raw(record.family, record.addr), teal_swap16(record.port)}.str();
   b.number = number;
   b.weight = record.weight;
-  b.state = record.removed ? "removed" : record.state == 0 ? "ready" : record.state == 1 ? "drain" : "down";
+  b.state = record.removed      ? "removed"
+            : record.state == 1 ? "drain"
+            : record.state != 0 ? "down"
+            : !healthy(number)  ? "unhealthy"
+                                : "ready";
   b.next_hop = "no_route";
   if (const auto* snapshot = engine_.snapshot(); snapshot != nullptr && number < snapshot->view().backend_count) {
     const uint8_t state = snapshot->view().backends[number].hop.state;

@@ -55,6 +55,8 @@ std::optional<Problem> Balancer::check_generation(uint16_t group, const std::opt
 std::optional<Problem> Balancer::refuse(uint16_t group, model::Pool to, bool force) const {
   if (!started_) return make_problem(ProblemCode::not_ready, "the packet path has not started yet");
   if (force) return std::nullopt;
+  if (guard_)
+    if (auto problem = guard_(registry_.group_name(group))) return problem;
   for (uint16_t number : group_members(group)) {
     const auto& record = registry_.service(number);
     if (record.retired) continue;
@@ -63,36 +65,34 @@ std::optional<Problem> Balancer::refuse(uint16_t group, model::Pool to, bool for
           ProblemCode::no_ready_backend,
           fmt::format("service '{}': no backend of {} takes new flows, expected at least one (or force)", record.name,
                       model::to_string(to)));
-    const auto seen = untracked_.find(number);
-    if (seen != untracked_.end() && seen->second.first != 0 && Clock::now() - seen->second.second < untracked_memory)
-      return make_problem(
-          ProblemCode::untracked_flows,
-          fmt::format("service '{}': {} packets were forwarded without a table entry, the last {} s ago; their "
-                      "flows could move, expected none for {} s (or force, or a larger engine.flows)",
-                      record.name, seen->second.first,
-                      std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - seen->second.second).count(),
-                      untracked_memory.count()));
+    if (const std::string text = untracked_of(number); !text.empty())
+      return make_problem(ProblemCode::untracked_flows, text);
   }
   return std::nullopt;
 }
 
-// The instant: previous first, then current; then wait until nobody can decide by the old word any more.
+std::string Balancer::untracked_of(uint16_t number) const {
+  const auto seen = untracked_.find(number);
+  if (seen == untracked_.end() || seen->second.first == 0 || Clock::now() - seen->second.second >= untracked_memory)
+    return {};
+  return fmt::format(
+      "service '{}': {} packets were forwarded without a table entry, the last {} s ago; their flows could move, "
+      "expected none for {} s (or force, or a larger engine.flows)",
+      registry_.service(number).name, seen->second.first,
+      std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - seen->second.second).count(),
+      untracked_memory.count());
+}
+
 SwitchReply Balancer::commit(uint16_t service, const rollout::SplitChange& change) {
   const uint16_t group = registry_.service(service).group;
-  teal_split& split = registry_.split(group);
+  const teal_split& split = registry_.split(group);
   SwitchReply reply;
   reply.service = registry_.service(service).name;
   reply.group = registry_.group_name(group);
   for (uint16_t s : group_members(group))
     if (!registry_.service(s).retired) reply.services.emplace_back(registry_.service(s).name);
   const int left = teal_split_active(split.current);
-  if (change.changed) {
-    TEAL_STORE(&split.previous, change.next.previous);
-    TEAL_STORE(&split.current, change.next.current);
-    reply.adoption_ns = engine_.synchronize();
-    changed_at_[group] = Clock::now();
-    changed_walk_[group] = sweeper_.walks();
-  }
+  if (change.changed) reply.adoption_ns = store_split(group, change.next);
   reply.adopted_at = timestamp();
   reply.changed = change.changed;
   reply.generation = teal_split_generation(split.current);
@@ -144,12 +144,13 @@ Result<SwitchReply> Balancer::rollback(const RollbackRequest& request) {
 
 // Marks the pool's flows; their next packet is answered with RSTs. UDP has none: its entries go, so that the next
 // datagram is a new flow's.
-uint64_t Balancer::reset_flows(uint16_t group, model::Pool pool) {
+uint64_t Balancer::reset_flows(uint16_t group, model::Pool pool, uint16_t backend) {
   std::vector<bool> member(TEAL_SERVICES);
   for (uint16_t s : group_members(group)) member[s] = true;
   uint64_t marked = 0;
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket* b, int slot) {
     if (!member[teal_key_service(key) % TEAL_SERVICES] || teal_val_pool(val) != static_cast<uint8_t>(pool)) return true;
+    if (backend != 0 && teal_val_backend(val) != backend) return true;
     const uint8_t state = teal_val_state(val);
     if (state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
     if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)

@@ -10,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "control/events.h"
 #include "control/operations.h"
 #include "control/problem_codes.h"
+#include "control/releases.h"
 #include "json.h"
 #include "telemetry/audit.h"
 
@@ -38,7 +40,9 @@ struct Reply {
   std::string content_type = "application/json";
   std::string body;
   std::string code = "ok";  // or the problem's
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::pair<std::string, std::string>> headers{};
+  std::optional<uint64_t> events_after{};  // the body is the events after this one, without end
+  std::function<Reply()> work{};           // takes long and touches nothing of others': its reply is sent instead
 };
 
 inline Reply json_reply(const Json& json) {
@@ -51,10 +55,13 @@ struct ServerStats {
   uint64_t connections = 0;         // open now
   uint64_t accepted = 0;            // since start
   uint64_t timeouts = 0;            // connections closed because the client was too slow or idle
+  uint64_t listeners = 0;           // of events, now
 };
 
 struct Context {
   Operations& operations;
+  Releases& releases;
+  const Events& events;
   telemetry::Audit& audit;
   ServerStats& stats;
 };
@@ -64,9 +71,12 @@ struct Call {
   std::string target;  // path and query as sent
   std::string body;
   Caller caller;
-  std::vector<std::string> captures;                            // the {} segments of the route, percent-decoded
-  std::string query;                                            // as sent, without '?'
-  std::optional<uint64_t> generation_before, generation_after;  // for the audit line, filled by the handler
+  std::string last_event_id;          // the header Last-Event-ID; empty: none
+  std::vector<std::string> captures;  // the {} segments of the route, percent-decoded
+  std::string query;                  // as sent, without '?'
+  // For the audit line, filled by the handler.
+  std::optional<uint64_t> generation_before, generation_after;
+  telemetry::AuditCounters counters_before, counters_after;
 };
 
 using Handler = std::function<Reply(Context&, Call&)>;

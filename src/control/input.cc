@@ -118,6 +118,43 @@ std::string Body::required_word(const char* key, Words choices) const {
   return *value;
 }
 
+std::optional<std::string> Body::text(const char* key, const char* expected) const {
+  const Json* value = find(key);
+  if (value == nullptr) return {};
+  if (!value->is_string()) refuse_key(ProblemCode::wrong_type, key, described(*value), expected);
+  if (value->get_ref<const std::string&>().empty())
+    refuse_key(ProblemCode::wrong_value, key, "an empty string", expected);
+  return value->get<std::string>();
+}
+
+std::optional<std::vector<std::string>> Body::texts(const char* key, Words choices) const {
+  const Json* value = find(key);
+  if (value == nullptr) return {};
+  const std::string expected =
+      choices.size() == 0 ? std::string("an array of strings") : "an array of " + listed(choices);
+  if (!value->is_array()) refuse_key(ProblemCode::wrong_type, key, described(*value), expected);
+  std::vector<std::string> out;
+  for (const Json& item : *value) {
+    if (!item.is_string()) refuse_key(ProblemCode::wrong_type, key, described(item) + " in it", expected);
+    if (choices.size() != 0 && !contains(choices, item.get_ref<const std::string&>()))
+      refuse_key(ProblemCode::wrong_value, key, described(item) + " in it", expected);
+    out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+std::optional<std::vector<double>> Body::numbers(const char* key, const char* expected) const {
+  const Json* value = find(key);
+  if (value == nullptr) return {};
+  if (!value->is_array()) refuse_key(ProblemCode::wrong_type, key, described(*value), expected);
+  std::vector<double> out;
+  for (const Json& item : *value) {
+    if (!item.is_number()) refuse_key(ProblemCode::wrong_type, key, described(item) + " in it", expected);
+    out.push_back(item.get<double>());
+  }
+  return out;
+}
+
 Query::Query(std::string_view text, Words known_names) {
   for (const auto& [name, value] : query_pairs(text)) {
     if (!contains(known_names, name))

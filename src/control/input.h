@@ -26,6 +26,10 @@ class Body {
   [[nodiscard]] std::optional<bool> boolean(const char* key) const;
   [[nodiscard]] std::optional<std::string> word(const char* key, Words choices) const;
   [[nodiscard]] std::string required_word(const char* key, Words choices) const;
+  [[nodiscard]] std::optional<std::string> text(const char* key, const char* expected) const;  // not empty
+  // Arrays; nothing when the key is not there. Each string is one of `choices`, where there are any.
+  [[nodiscard]] std::optional<std::vector<std::string>> texts(const char* key, Words choices) const;
+  [[nodiscard]] std::optional<std::vector<double>> numbers(const char* key, const char* expected) const;
 
  private:
   [[nodiscard]] const Json* find(const char* key) const;

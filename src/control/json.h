@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The structs of control/operations.h as JSON. Keys are the members' names; docs/openapi.yaml describes each.
+// The structs of control/operations.h and control/releases.h as JSON. Keys are the members' names; docs/openapi.yaml
+// describes each.
 #pragma once
 
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "control/operations.h"
+#include "control/releases.h"
 
 namespace teal::control {
 
@@ -21,6 +23,11 @@ Json to_json(const BackendReply& value);
 Json to_json(const ReloadReply& value);
 Json to_json(const FlowStatus& value);
 Json to_json(const WhichReply& value);
+Json to_json(const PoolSignalsStatus& value);
+Json to_json(const RolloutStatus& value);
+Json to_json(const Rehearsal& value);
+Json to_json(const PreviewStatus& value);
+Json to_json(const DrainReport& value);
 
 // One line, with a newline at its end. Bytes that are no UTF-8 become U+FFFD.
 std::string json_text(const Json& value);

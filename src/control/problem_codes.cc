@@ -12,6 +12,12 @@ const std::vector<ProblemInfo>& problem_list() {
   return list;
 }
 
+Problem make_problem(const std::string& code, std::string detail, std::vector<std::string> errors) {
+  size_t i = 0;
+  while (problem_list().at(i).code != code) i++;
+  return make_problem(static_cast<ProblemCode>(i), std::move(detail), std::move(errors));
+}
+
 Problem make_problem(ProblemCode code, std::string detail, std::vector<std::string> errors) {
   const ProblemInfo& info = problem_list()[static_cast<size_t>(code)];
   return {info.status, info.code, info.title, std::move(detail), std::move(errors)};

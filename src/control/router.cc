@@ -69,10 +69,22 @@ const std::vector<Route>& routes() {
       {"POST", "/v1/services/{service}/cutover", post_cutover},
       {"POST", "/v1/services/{service}/rollback", post_rollback},
       {"PATCH", "/v1/services/{service}/backends/{backend}", patch_backend},
+      {"GET", "/v1/services/{service}/preview", get_preview},
+      {"PUT", "/v1/services/{service}/preview", put_preview},
+      {"GET", "/v1/services/{service}/drain", get_drain},
+      {"POST", "/v1/rollouts", post_rollouts},
+      {"GET", "/v1/rollouts", list_rollouts},
+      {"GET", "/v1/rollouts/{group}", get_rollout},
+      {"POST", "/v1/rollouts/{group}/pause", post_pause},
+      {"POST", "/v1/rollouts/{group}/resume", post_resume},
+      {"POST", "/v1/rollouts/{group}/promote", post_promote},
+      {"POST", "/v1/rollouts/{group}/abort", post_abort},
+      {"GET", "/v1/events", get_events},
       {"GET", "/v1/flows", list_flows},
       {"GET", "/v1/which", get_which},
       {"GET", "/v1/counters", get_counters},
       {"GET", "/v1/audit", get_audit},
+      {"GET", "/v1/audit/verify", get_audit_verify},
       {"POST", "/v1/reload", post_reload},
       {"GET", "/metrics", get_metrics},
   };
@@ -107,7 +119,9 @@ Reply Router::finish(const Call& call, Reply reply) {
                              .status = reply.status,
                              .code = reply.code,
                              .generation_before = call.generation_before,
-                             .generation_after = call.generation_after});
+                             .generation_after = call.generation_after,
+                             .counters_before = call.counters_before,
+                             .counters_after = call.counters_after});
   if (!error.empty()) {
     // What was done stays done, and the caller is told that nobody will read of it.
     spdlog::error("audit: {}; not recorded: {} {} by {} (pid {}): {}", error, call.method, call.target,

@@ -7,7 +7,9 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
@@ -31,17 +33,20 @@ using Error = boost::system::error_code;
 constexpr uint32_t header_limit = 16 * 1024;
 constexpr uint64_t body_limit = 1024 * 1024;
 constexpr size_t drain_limit = 8 * 1024 * 1024;
+constexpr size_t events_at_a_time = 64 * 1024;
 
 // What all connections share. Outlives the Server while a completion is under way.
 struct Shared {
   ServerLimits limits;
   ServerStats stats;
+  const Events& events;
   Router router;
   bool stopped = false;
   std::set<class Session*> sessions;
+  asio::thread_pool background{1};  // for replies that take long
 
-  Shared(Operations& operations, telemetry::Audit& audit, ServerLimits l)
-      : limits(l), router(Context{operations, audit, stats}) {}
+  Shared(Server::Services s, ServerLimits l)
+      : limits(l), events(s.events), router(Context{s.operations, s.releases, s.events, s.audit, stats}) {}
 };
 
 // One connection: wait for a request, read it, answer it, and again.
@@ -56,6 +61,7 @@ class Session : public std::enable_shared_from_this<Session> {
   ~Session() {
     shared_->sessions.erase(this);
     --shared_->stats.connections;
+    if (listening_) --shared_->stats.listeners;
   }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -106,7 +112,69 @@ class Session : public std::enable_shared_from_this<Session> {
     http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](Error error, size_t) {
       if (error) return self->failed(error);
       if (self->shared_->stopped) return;
-      self->answer(self->shared_->router.handle(self->call(true)), self->parser_->get().keep_alive());
+      Reply reply = self->shared_->router.handle(self->call(true));
+      if (reply.events_after) return self->begin_events(reply);
+      if (reply.work) return self->answer_later(std::move(reply.work));
+      self->answer(reply, self->parser_->get().keep_alive());
+    });
+  }
+
+  // The session goes back to its own thread with the reply, and is let go of there.
+  void answer_later(std::function<Reply()> work) {
+    enter(false, shared_->limits.write);
+    asio::post(shared_->background, [self = shared_from_this(), work = std::move(work)]() mutable {
+      Reply reply = work();
+      const auto executor = self->stream_.get_executor();
+      asio::post(executor, [self = std::move(self), reply = std::move(reply)] {
+        if (!self->shared_->stopped) self->answer(reply, self->parser_->get().keep_alive());
+      });
+    });
+  }
+
+  // From here on nothing is read but the end of the connection, and what is written ends with it.
+  void begin_events(const Reply& reply) {
+    last_event_ = *reply.events_after;
+    listening_ = true;
+    ++shared_->stats.listeners;
+    text_ = "HTTP/1.1 200 OK\r\nServer: teald\r\nContent-Type: " + reply.content_type +
+            "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\nretry: 1000\n\n" +
+            shared_->events.stream(last_event_, events_at_a_time);
+    stream_.expires_never();
+    watch_end();
+    heard_ = shared_->events.listen([weak = weak_from_this()] {
+      if (const auto self = weak.lock(); self && !self->writing_) self->send_events();
+    });
+    write_events();
+  }
+
+  void watch_end() {
+    buffer_.clear();
+    stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](Error error, size_t) {
+      if (!error) return self->watch_end();
+      self->heard_.reset();
+      self->stream_.close();
+    });
+  }
+
+  void send_events() {
+    // Whom the ring has overtaken is cut off rather than shown a picture with holes; he may come again.
+    if (!shared_->events.follows(last_event_)) {
+      ++shared_->stats.timeouts;
+      heard_.reset();
+      return stream_.close();
+    }
+    text_ = shared_->events.stream(last_event_, events_at_a_time);
+    if (!text_.empty()) write_events();
+  }
+
+  void write_events() {
+    writing_ = true;
+    enter(false, shared_->limits.event);
+    asio::async_write(stream_, asio::buffer(text_), [self = shared_from_this()](Error error, size_t) {
+      self->writing_ = false;
+      if (error == beast::error::timeout) ++self->shared_->stats.timeouts;
+      if (error || self->shared_->stopped) return self->heard_.reset();
+      self->send_events();
     });
   }
 
@@ -117,6 +185,7 @@ class Session : public std::enable_shared_from_this<Session> {
     call.target = std::string(request.target());
     if (with_body) call.body = std::move(request.body());
     call.caller = caller_;
+    call.last_event_id = std::string(request["Last-Event-ID"]);
     return call;
   }
 
@@ -183,6 +252,11 @@ class Session : public std::enable_shared_from_this<Session> {
   std::optional<http::response<http::string_body>> response_;
   bool idle_ = true;
   Clock::time_point since_ = Clock::now();
+  // Of one who listens to events:
+  bool listening_ = false, writing_ = false;
+  uint64_t last_event_ = 0;
+  std::string text_;  // being written
+  Events::Handle heard_;
 };
 
 }  // namespace
@@ -194,9 +268,8 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
   asio::steady_timer pause;
   ListeningSocket file;
 
-  Core(asio::io_context& context, const model::ControlConfig& c, Operations& operations, telemetry::Audit& audit,
-       ServerLimits limits)
-      : config(c), shared(std::make_shared<Shared>(operations, audit, limits)), acceptor(context), pause(context) {}
+  Core(asio::io_context& context, const model::ControlConfig& c, Services services, ServerLimits limits)
+      : config(c), shared(std::make_shared<Shared>(services, limits)), acceptor(context), pause(context) {}
 
   void accept() {
     acceptor.async_accept([self = shared_from_this()](Error error, Protocol::socket socket) {
@@ -230,9 +303,8 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
   }
 };
 
-Server::Server(asio::io_context& context, const model::ControlConfig& config, Operations& operations,
-               telemetry::Audit& audit, ServerLimits limits)
-    : core_(std::make_shared<Core>(context, config, operations, audit, limits)) {}
+Server::Server(asio::io_context& context, const model::ControlConfig& config, Services services, ServerLimits limits)
+    : core_(std::make_shared<Core>(context, config, services, limits)) {}
 
 Server::~Server() {
   stop();
@@ -253,6 +325,9 @@ void Server::stop() {
   core_->pause.cancel(ignored);
   core_->acceptor.close(ignored);
   for (Session* session : core_->shared->sessions) session->close();
+  // What it has under way would go back to a context that may be gone by then.
+  core_->shared->background.stop();
+  core_->shared->background.join();
 }
 
 }  // namespace teal::control

@@ -39,4 +39,42 @@ const char* to_string(Forward v) {
   return "unknown";
 }
 
+const char* to_string(FlowsAction v) {
+  return v == FlowsAction::keep ? "keep" : "reset";
+}
+
+const char* to_string(HookPoint v) {
+  switch (v) {
+    case HookPoint::pre_start:
+      return "pre_start";
+    case HookPoint::pre_step:
+      return "pre_step";
+    case HookPoint::post_step:
+      return "post_step";
+    case HookPoint::pre_promote:
+      return "pre_promote";
+    case HookPoint::post_promote:
+      return "post_promote";
+    case HookPoint::on_rollback:
+      return "on_rollback";
+    case HookPoint::on_done:
+      return "on_done";
+  }
+  return "unknown";
+}
+
+const char* to_string(CheckKind v) {
+  switch (v) {
+    case CheckKind::none:
+      return "none";
+    case CheckKind::tcp:
+      return "tcp";
+    case CheckKind::http:
+      return "http";
+    case CheckKind::https:
+      return "https";
+  }
+  return "unknown";
+}
+
 }  // namespace teal::model

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 
+#include "config_release.h"
 #include "model/config_file.h"
 
 namespace teal::model {
@@ -75,6 +76,7 @@ void describe_service(std::string& out, const ServiceConfig& s) {
     if (backends.size() > most_shown) out += " and " + std::to_string(backends.size() - most_shown) + " more";
     out += "\n";
   }
+  out += describe_release(s);
 }
 
 void compare_settings(std::vector<std::string>& out, const Config& now, const Config& next) {
@@ -120,6 +122,7 @@ Settings settings(const Config& config) {
       {"control.mode", octal(c.mode)},
       {"control.group", or_none(c.group)},
       {"control.audit_log", c.audit_log},
+      {"control.state_dir", c.state_dir},
       {"engine.workers", std::to_string(e.workers)},
       {"engine.cpus", numbers(e.cpus)},
       {"engine.memory", to_string(e.memory)},
@@ -148,7 +151,7 @@ std::string describe(const Config& config) {
   const auto source = [](const Address& a) { return a ? a.str() : std::string("by route"); };
   std::string out;
   out += "control: socket " + c.socket + " mode " + octal(c.mode) + (c.group.empty() ? "" : " group " + c.group) +
-         ", audit log " + c.audit_log + "\n";
+         ", audit log " + c.audit_log + ", state in " + c.state_dir + "\n";
   out += "engine:  workers " + std::to_string(e.workers) + (e.cpus.empty() ? "" : " on CPUs " + numbers(e.cpus)) +
          ", idle " + to_string(e.idle) + ", memory " + to_string(e.memory) + ", packet buffers " +
          std::to_string(e.packet_memory_mib) + " MiB\n";

@@ -3,6 +3,7 @@
 // the error messages are made from these tables, and docs/configuration.md is held against them by a test.
 #include "config_fields.h"
 
+#include "config_release.h"
 #include "yaml_reader.h"
 
 namespace teal::model {
@@ -13,7 +14,7 @@ using Node = YAML::Node;
 constexpr size_t longest_name = 63;
 constexpr size_t longest_port_name = 15;        // IFNAMSIZ - 1
 constexpr size_t longest_path = 4095;           // PATH_MAX - 1
-constexpr size_t longest_pins = 4000;           // with room for the names in that directory
+constexpr size_t longest_directory = 4000;      // with room for the names in it
 constexpr size_t longest_socket = 107;          // sizeof(sockaddr_un.sun_path) - 1
 constexpr uint32_t longest_timeout_s = 604800;  // a week
 
@@ -22,6 +23,7 @@ constexpr Field<ControlConfig> control_fields[] = {
     {"mode", {}, [](Reader& r, const Node& n, ControlConfig& c) { r.octal(n, c.mode, 0777); }},
     {"group", {}, [](Reader& r, const Node& n, ControlConfig& c) { r.text(n, c.group, longest_name); }},
     {"audit_log", {}, [](Reader& r, const Node& n, ControlConfig& c) { r.file(n, c.audit_log, longest_path); }},
+    {"state_dir", {}, [](Reader& r, const Node& n, ControlConfig& c) { r.file(n, c.state_dir, longest_directory); }},
 };
 
 constexpr Field<Timeouts> timeout_fields[] = {
@@ -67,7 +69,7 @@ constexpr Field<EngineConfig> engine_fields[] = {
      {},
      [](Reader& r, const Node& n, EngineConfig& e) { r.number(n, e.packet_memory_mib, 64, 65536); }},
     {"table_file", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.file(n, e.table_file, longest_path); }},
-    {"bpf_pins", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.file(n, e.bpf_pins, longest_pins); }},
+    {"bpf_pins", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.file(n, e.bpf_pins, longest_directory); }},
     {"flows", {}, [](Reader& r, const Node& n, EngineConfig& e) { r.quantity(n, e.flows, 1024, 268435456); }},
     {"timeouts",
      {},
@@ -183,6 +185,10 @@ constexpr Field<ServiceConfig> service_fields[] = {
     {"mss_clamp", {}, read_mss_clamp},
     {"pools", "a map with the keys blue, green",
      [](Reader& r, const Node& n, ServiceConfig& s) { r.object<ServiceConfig>(n, pool_fields, s); }},
+    {"rollout", {}, [](Reader& r, const Node& n, ServiceConfig& s) { read_rollout(r, n, s.rollout); }},
+    {"preview", {}, [](Reader& r, const Node& n, ServiceConfig& s) { read_preview(r, n, s.preview); }},
+    {"affinity", {}, [](Reader& r, const Node& n, ServiceConfig& s) { read_affinity(r, n, s.affinity); }},
+    {"health", {}, [](Reader& r, const Node& n, ServiceConfig& s) { read_health(r, n, s.health); }},
 };
 
 // What the file may leave to the rest of the service.
@@ -219,11 +225,6 @@ constexpr Field<Config> root_fields[] = {
     {"services", {}, read_services},
 };
 
-template <class T>
-void append_keys(std::vector<std::string>& out, const std::string& prefix, std::span<const Field<T>> fields) {
-  for (const Field<T>& f : fields) out.push_back(prefix + std::string(f.key));
-}
-
 }  // namespace
 
 void read_root(const YAML::Node& node, ConfigReport& report, Config& out) {
@@ -243,6 +244,7 @@ std::vector<std::string> config_keys() {
   append_keys<ServiceConfig>(keys, "services[].", service_fields);
   append_keys<ServiceConfig>(keys, "services[].pools.", pool_fields);
   append_keys<BackendConfig>(keys, "services[].pools.*[].", backend_fields);
+  append_release_keys(keys, "services[].");
   return keys;
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "config_fields.h"
+#include "config_release.h"
 
 namespace teal::model {
 
@@ -30,6 +31,7 @@ ConfigResult parse_config(const std::string& text, const std::string& name) {
     const YAML::Node root = documents.empty() ? YAML::Node() : documents.front();
     if (!root.IsNull()) report.note("", place_of(root.Mark()));
     read_root(root, report, result.config);
+    share_rollouts(result.config, report);
     check_config(result.config, report);
   } catch (const YAML::Exception& e) {
     report.add(place_of(e.mark), "not valid YAML: " + e.msg);

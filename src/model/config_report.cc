@@ -24,6 +24,12 @@ void ConfigReport::add_unread(const std::string& path, const std::string& what) 
   add_at(path, what);
 }
 
+bool ConfigReport::unread_in(const std::string& path) const {
+  return std::any_of(unread_.begin(), unread_.end(), [&](const std::string& p) {
+    return p.starts_with(path) && (p.size() == path.size() || p[path.size()] == '.' || p[path.size()] == '[');
+  });
+}
+
 std::vector<ConfigError> ConfigReport::finish() {
   std::stable_sort(found_.begin(), found_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<ConfigError> errors;

@@ -36,6 +36,8 @@ class ConfigReport {
   // As add_at, for a value that could not be read at all: it holds its default now, which nobody should judge.
   void add_unread(const std::string& path, const std::string& what);
   [[nodiscard]] bool unread(const std::string& path) const { return unread_.contains(path); }
+  // Something of the value at `path`, or in it, could not be read.
+  [[nodiscard]] bool unread_in(const std::string& path) const;
   // All of them, in the order of the file.
   [[nodiscard]] std::vector<ConfigError> finish();
 
@@ -50,9 +52,10 @@ class ConfigReport {
 std::string quoted(std::string_view text);
 
 // What cannot be said of one value alone: clashes, agreement between values, limits. (config_check.cc,
-// config_services.cc)
+// config_services.cc, config_release_check.cc)
 void check_config(const Config& config, ConfigReport& report);
 void check_services(const Config& config, ConfigReport& report);
+void check_release(const ServiceConfig& service, const std::string& path, ConfigReport& report);
 
 // Why an address cannot be a host's or a VIP's; empty when it can.
 std::string_view unfit(const Address& address);

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "config_report.h"
+#include "model/preview.h"
 
 namespace teal::model {
 
@@ -22,6 +23,9 @@ void check_backend(const ServiceConfig& s, const BackendConfig& b, const std::st
   if (s.vip && !same_family && s.forward != Forward::ipip)
     report.add_at(path, "found " + b.endpoint.address.str() + " behind the VIP " + s.vip.str() +
                             ", expected an address of the same family (only forward: ipip carries one in the other)");
+  if (s.preview.vip && b.endpoint.address == s.preview.vip)
+    report.add_at(path,
+                  "found the service's own preview VIP " + s.preview.vip.str() + ", expected another host's address");
   if (b.endpoint.address == s.vip)
     report.add_at(path, "found the service's own VIP " + s.vip.str() + ", expected another host's address");
   if (s.port && b.endpoint.port != s.port && s.forward != Forward::nat)
@@ -58,7 +62,7 @@ class Services {
   Services(const std::vector<ServiceConfig>& services, ConfigReport& report) : all_(services), report_(report) {}
 
   void check() {
-    size_t backends = 0;
+    size_t backends = 0, previews = 0;
     for (size_t i = 0; i < all_.size(); ++i) {
       const ServiceConfig& s = all_[i];
       const std::string path = item("services", i);
@@ -70,8 +74,19 @@ class Services {
         report_.add_at(path + ".mss_clamp",
                        "found " + std::to_string(s.mss_clamp) + ", expected none: a udp service has no MSS option");
       check_pools(s, path, report_);
+      check_release(s, path, report_);
+      if (preview_endpoint(s)) {
+        ++previews;
+        backends += s.pools[0].size() + s.pools[1].size();
+      }
     }
-    if (all_.size() > most_services)
+    // After all VIPs are known: of two that clash, the preview is told.
+    for (size_t i = 0; i < all_.size(); ++i) unique_preview(i, item("services", i));
+    if (previews != 0 && all_.size() + previews > most_services)
+      report_.add_at("services", "found " + std::to_string(all_.size() + previews) + " services, " +
+                                     std::to_string(previews) + " of them previews, expected at most " +
+                                     std::to_string(most_services));
+    else if (all_.size() > most_services)
       report_.add_at("services", "found " + std::to_string(all_.size()) + " services, expected at most " +
                                      std::to_string(most_services));
     if (backends > most_backends)
@@ -99,6 +114,19 @@ class Services {
     if (!fresh)
       report_.add_at(path + ".vip", "service " + quoted(s.name) + " has " + endpoint_of(s) + ", and so has " +
                                         named(it->second) + ", expected another VIP, port or protocol");
+  }
+
+  void unique_preview(size_t i, const std::string& path) {
+    const ServiceConfig& s = all_[i];
+    const auto endpoint = preview_endpoint(s);
+    if (!endpoint || !endpoint->address || endpoint->port == 0 || report_.unread_in(path + ".preview") ||
+        report_.unread(path + ".protocol"))
+      return;
+    const auto [it, fresh] = vips_.emplace(std::tuple(endpoint->address, endpoint->port, s.protocol), i);
+    if (!fresh)
+      report_.add_at(path + ".preview", "service " + quoted(s.name) + " is previewed on " + to_string(s.protocol) +
+                                            " " + endpoint->str() + ", which the " + named(it->second) +
+                                            " has, expected another VIP or port");
   }
 
   void same_start(size_t i, const std::string& path) {

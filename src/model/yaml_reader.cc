@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "model/quantity.h"
+
 namespace teal::model {
 
 namespace {
@@ -88,6 +90,15 @@ void Reader::list(const YAML::Node& node, std::string_view expected,
   for (const YAML::Node& element : node) enter(item("", index++), element, place, [&] { read(element); });
 }
 
+void Reader::bounded_list(const YAML::Node& node, size_t least, size_t most, const std::string& what,
+                          const std::function<void(const YAML::Node&)>& read) {
+  const std::string expected = (least == 0 ? "a list of up to " : "a list of " + std::to_string(least) + " to ") +
+                               std::to_string(most) + " " + what;
+  if (node.IsSequence() && (node.size() < least || node.size() > most))
+    return refuse("found " + std::to_string(node.size()) + " of them, expected " + expected);
+  list(node, expected, read);
+}
+
 std::optional<uint64_t> Reader::plain_number(const YAML::Node& node) const {
   return node.IsScalar() ? digits(node.Scalar(), 10) : std::nullopt;
 }
@@ -107,6 +118,35 @@ void Reader::quantity(const YAML::Node& node, uint64_t& out, uint64_t min, uint6
     return fail(node, "a number from " + std::to_string(min) + " to " + std::to_string(max) +
                           ", with or without a suffix k, M, Ki, Mi or Gi");
   out = *value * unit;
+}
+
+std::optional<uint64_t> Reader::duration(const YAML::Node& node, uint64_t unit_ms, uint64_t min, uint64_t max) {
+  const auto ms = node.IsScalar() ? parse_duration_ms(node.Scalar()) : std::nullopt;
+  if (ms && *ms % unit_ms == 0 && *ms / unit_ms >= min && *ms / unit_ms <= max) return *ms / unit_ms;
+  fail(node, "a duration from " + duration_text(min * unit_ms) + " to " + duration_text(max * unit_ms) +
+                 (unit_ms == 1 ? ", a number and ms, s, m, h or d" : ", a number and s, m, h or d"));
+  return std::nullopt;
+}
+
+void Reader::real(const YAML::Node& node, double& out, double min, double max, std::string_view expected) {
+  const std::string_view text = node.IsScalar() ? std::string_view(node.Scalar()) : std::string_view();
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  // Written so that "nan", which from_chars takes, is out of every range.
+  if (text.empty() || error != std::errc{} || stop != end || !(value >= min && value <= max))
+    return fail(node, expected);
+  out = value;
+}
+
+void Reader::url(const YAML::Node& node, std::string& out) {
+  constexpr size_t longest = 2047;
+  const std::string_view text = node.IsScalar() ? std::string_view(node.Scalar()) : std::string_view();
+  const size_t host = text.starts_with("http://") ? 7 : text.starts_with("https://") ? 8 : 0;
+  if (host == 0 || text.size() <= host || text[host] == '/' || text.size() > longest || !printable(text) ||
+      text.find(' ') != std::string_view::npos)
+    return fail(node, "a URL, http://HOST... or https://HOST..., without blanks");
+  out = text;
 }
 
 void Reader::octal(const YAML::Node& node, unsigned& out, unsigned max) {

@@ -26,6 +26,12 @@ struct Field {
   void (*read)(Reader&, const YAML::Node&, T&);
 };
 
+// The paths of a table's keys, as config_keys() lists them.
+template <class T>
+void append_keys(std::vector<std::string>& out, const std::string& prefix, std::span<const Field<T>> fields) {
+  for (const Field<T>& f : fields) out.push_back(prefix + std::string(f.key));
+}
+
 class Reader {
  public:
   explicit Reader(ConfigReport& report) : report_(report) {}
@@ -34,6 +40,9 @@ class Reader {
   void object(const YAML::Node& node, std::span<const Field<T>> fields, T& out);
   // Calls `read` for each element.
   void list(const YAML::Node& node, std::string_view expected, const std::function<void(const YAML::Node&)>& read);
+  // As list, of `least` to `most` elements; `what` they are, with an example.
+  void bounded_list(const YAML::Node& node, size_t least, size_t most, const std::string& what,
+                    const std::function<void(const YAML::Node&)>& read);
 
   template <class N>
   void number(const YAML::Node& node, N& out, uint64_t min, uint64_t max);
@@ -52,9 +61,22 @@ class Reader {
   void address(const YAML::Node& node, Address& out, uint8_t family);
   void prefix(const YAML::Node& node, Prefix& out, uint8_t family, uint8_t longest);
 
+  // A number and its unit ("60s"), in `out`'s unit: seconds, which must be whole, or milliseconds.
+  template <class N>
+  void duration_s(const YAML::Node& node, N& out, uint64_t min_s, uint64_t max_s);
+  template <class N>
+  void duration_ms(const YAML::Node& node, N& out, uint64_t min_ms, uint64_t max_ms);
+  // A decimal number, with or without a sign, point and exponent.
+  void real(const YAML::Node& node, double& out, double min, double max, std::string_view expected);
+  // "http://..." or "https://...", without blanks.
+  void url(const YAML::Node& node, std::string& out);
+
   void fail(const YAML::Node& node, std::string_view expected);
+  // As fail, for a value that says itself what is wrong with it.
+  void refuse(const std::string& what) { report_.add_unread(path_, what); }
 
  private:
+  std::optional<uint64_t> duration(const YAML::Node& node, uint64_t unit_ms, uint64_t min, uint64_t max);
   static Place place_of(const YAML::Node& node) { return {node.Mark().line + 1, node.Mark().column + 1}; }
   [[nodiscard]] std::string prefix_of_path() const { return path_.empty() ? "" : path_ + ": "; }
   [[nodiscard]] std::optional<uint64_t> plain_number(const YAML::Node& node) const;
@@ -114,6 +136,16 @@ void Reader::number(const YAML::Node& node, N& out, uint64_t min, uint64_t max) 
   if (!value || *value < min || *value > max)
     return fail(node, "a number from " + std::to_string(min) + " to " + std::to_string(max));
   out = static_cast<N>(*value);
+}
+
+template <class N>
+void Reader::duration_s(const YAML::Node& node, N& out, uint64_t min_s, uint64_t max_s) {
+  if (const auto value = duration(node, 1000, min_s, max_s)) out = static_cast<N>(*value);
+}
+
+template <class N>
+void Reader::duration_ms(const YAML::Node& node, N& out, uint64_t min_ms, uint64_t max_ms) {
+  if (const auto value = duration(node, 1, min_ms, max_ms)) out = static_cast<N>(*value);
 }
 
 template <class E>

@@ -114,10 +114,16 @@ Exit run_counters(const Session& session, const Given& given) {
 }
 
 void audit_options(po::options_description_easy_init add) {
+  add("verify", "check the chain of the whole log (exit 1: it is broken)");
   add("limit", po::value<std::string>()->value_name("N")->default_value("20"), "the newest so many, 1 to 10000");
 }
 
 Exit run_audit(const Session& session, const Given& given) {
+  if (given.count("verify") > 0) {
+    const Answer answer = session.client.request("GET", "/v1/audit/verify");
+    const Exit exit = show(session, answer, render_audit_verdict);
+    return exit == done && !Json::parse(answer.body).at("ok").get<bool>() ? refused : exit;
+  }
   const auto limit = std::to_string(whole_number(given, "limit", 1, 10000));
   return show(session, session.client.request("GET", "/v1/audit?limit=" + limit), render_audit);
 }
@@ -139,6 +145,13 @@ const std::vector<Command>& commands() {
       {"services", "all services, or one with its backends", {{"NAME", false}}, no_options, run_services},
       {"cutover", "move a service's new flows to the other pool", {{"NAME", true}}, cutover_options, run_cutover},
       {"rollback", "take the last cutover back", {{"NAME", true}}, rollback_options, run_rollback},
+      {"rollout",
+       "start, pause, resume, promote, abort a rollout, or its status",
+       {{"ACTION", true}, {"NAME", false}},
+       rollout_options,
+       run_rollout},
+      {"drain", "flows left on the pool that was left", {{"SERVICE", true}}, drain_options, run_drain},
+      {"preview", "clients that reach the standby pool", {{"SERVICE", true}}, preview_options, run_preview},
       {"backend",
        "change a backend's weight or state",
        {{"SERVICE", true}, {"ID", true}},

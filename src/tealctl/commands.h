@@ -14,7 +14,16 @@ namespace teal::ctl {
 
 namespace po = boost::program_options;
 
-enum Exit : int { done = 0, refused = 1, usage = 2, unreachable = 3, moved_on = 4 };
+enum Exit : int {
+  done = 0,
+  refused = 1,
+  usage = 2,
+  unreachable = 3,
+  moved_on = 4,
+  rolled_back = 5,  // this and what follows: with --wait
+  aborted = 6,
+  timed_out = 7,
+};
 
 // The command line cannot be meant. Exit code 2.
 struct UsageError : std::runtime_error {
@@ -47,6 +56,13 @@ Exit show(const Session& session, const Answer& answer, std::string (*render)(co
 
 // An option's whole number. Throws UsageError naming the option, what was found and what was expected.
 uint64_t whole_number(const po::variables_map& given, const char* option, uint64_t min, uint64_t max);
+
+void rollout_options(po::options_description_easy_init add);  // rollout.cc
+Exit run_rollout(const Session& session, const po::variables_map& given);
+void drain_options(po::options_description_easy_init add);
+Exit run_drain(const Session& session, const po::variables_map& given);
+void preview_options(po::options_description_easy_init add);
+Exit run_preview(const Session& session, const po::variables_map& given);
 
 Exit run_top(const Session& session, const po::variables_map& given);  // top.cc
 

@@ -38,8 +38,10 @@ int help() {
   for (const auto& command : commands()) printf("  %-10s %s\n", command.name, command.summary);
   std::ostringstream options;
   options << global_options();
-  printf("\n%s\nExit codes: 0 done, 1 refused, 2 usage, 3 cannot reach teald, 4 generation moved on\n",
-         options.str().c_str());
+  printf(
+      "\n%s\nExit codes: 0 done, 1 refused, 2 usage, 3 cannot reach teald, 4 generation moved on,\n"
+      "with --wait: 5 rolled back, 6 aborted, 7 timed out\n",
+      options.str().c_str());
   return done;
 }
 

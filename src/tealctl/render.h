@@ -19,6 +19,13 @@ std::string render_which(const Json& reply);
 std::string render_counters(const Json& reply, bool all);  // without `all` only those that are not 0
 std::string render_audit(const Json& reply);
 std::string render_reload(const Json& reply);
+std::string render_rollout(const Json& reply);  // its second line is the state in short
+std::string render_rollout_call(const Json& reply);
+std::string render_rollouts(const Json& reply);
+std::string render_rehearsal(const Json& reply);
+std::string render_drain(const Json& reply);
+std::string render_preview(const Json& reply);
+std::string render_audit_verdict(const Json& reply);
 // "TITLE: DETAIL", and one indented line for each of its errors.
 std::string render_problem(const Json& problem);
 

@@ -25,6 +25,8 @@
 #include "host/netlink.h"
 #include "host/notify.h"
 #include "model/config_file.h"
+#include "model/preview.h"
+#include "releases.h"
 #include "telemetry/audit.h"
 
 namespace {
@@ -61,7 +63,8 @@ void set_addresses(host::Netlink& netlink, const model::Config& config) {
     if (port.engine == model::Engine::dpdk) netlink.link_up(name, port.mtu);
     for (const auto& address : port.addresses) netlink.add_address(name, address);
     if (!port.announce_vips) continue;
-    for (const auto& s : config.services) netlink.add_address(name, {s.vip, static_cast<uint8_t>(s.vip.bits())});
+    for (const auto& s : model::with_previews(config.services))
+      netlink.add_address(name, {s.vip, static_cast<uint8_t>(s.vip.bits())});
   }
 }
 
@@ -94,6 +97,7 @@ int run(const std::string& file, const model::Config& config, bool migrate) {
   set_addresses(netlink, config);
   control::Engines engines(engine, fast_path ? &fast_path->engine() : nullptr);
   control::Balancer balancer(config, file, storage, table, engines);
+  std::unique_ptr<ReleaseWork> releases;
   balancer.on_unresolved([&](int ifindex, const model::Address& address) {
     try {
       netlink.resolve(ifindex, address);
@@ -107,17 +111,19 @@ int run(const std::string& file, const model::Config& config, bool migrate) {
     } catch (const std::exception& e) {
       spdlog::error("reload: an interface did not take its addresses: {}", e.what());
     }
+    if (releases) releases->follow(next);
   });
   netlink.poll();
   if (fast_path) fast_path->carry_flows(storage, table);
   balancer.set_topology(netlink.topology());
   if (fast_path) fast_path->finish_migration(storage, table);
 
-  control::Server server(context, config.control, balancer, audit);
+  releases = std::make_unique<ReleaseWork>(context, config, balancer, engines, audit);
+  control::Server server(context, config.control, {balancer, releases->rollouts(), releases->events(), audit});
   server.start();
 
   asio::posix::stream_descriptor netlink_fd(context, netlink.fd()), signal_fd(context, signals.fd());
-  asio::steady_timer ticks(context), settle(context), watchdog(context), review(context);
+  asio::steady_timer ticks(context), settle(context), watchdog(context), review(context), rollouts(context);
   bool settling = false;
   const auto look = [&] {
     if (!netlink.poll() || settling) return;
@@ -155,6 +161,7 @@ int run(const std::string& file, const model::Config& config, bool migrate) {
     }
   });
   every(ticks, std::chrono::milliseconds(10), [&] { balancer.tick(); });
+  every(rollouts, std::chrono::milliseconds(20), [&] { releases->tick(); });
   every(watchdog, std::chrono::seconds(5), [] { host::notify_watchdog(); });
   host::notify_ready("running");
   spdlog::info("teald {} is ready: {} services on {} ports, control socket {}", TEAL_VERSION, config.services.size(),

@@ -62,6 +62,8 @@ std::string line_of(const AuditEntry& entry, uint64_t seq, const std::string& pr
   line["outcome"] = {{"status", entry.status}, {"code", entry.code}};
   if (entry.generation_before) line["generation_before"] = *entry.generation_before;
   if (entry.generation_after) line["generation_after"] = *entry.generation_after;
+  for (const auto& [name, value] : entry.counters_before) line["counters_before"][name] = value;
+  for (const auto& [name, value] : entry.counters_after) line["counters_after"][name] = value;
   line["prev"] = prev;
   return line.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -52,7 +52,7 @@ AuditVerdict verify_audit_lines(const std::vector<std::string>& lines, std::stri
   return verdict;
 }
 
-AuditVerdict verify_audit(const std::string& path, std::string_view prev) {
+AuditVerdict verify_audit(const std::string& path, std::string_view prev, uint64_t bytes) {
   AuditVerdict verdict;
   std::string expected(prev), line;
   verdict.head = expected;
@@ -61,8 +61,21 @@ AuditVerdict verify_audit(const std::string& path, std::string_view prev) {
     verdict.findings.push_back({0, "cannot open " + path + ": " + std::strerror(errno)});
     return verdict;
   }
-  while (std::getline(file, line)) check_line(line, expected, verdict);
+  uint64_t at = 0;
+  while (at < bytes && std::getline(file, line)) {
+    at += line.size() + 1;
+    check_line(line, expected, verdict);
+  }
   return verdict;
+}
+
+std::string audit_predecessor(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  const auto entry = nlohmann::json::parse(line, nullptr, false);
+  if (!entry.is_object() || !entry.contains("prev") || !entry["prev"].is_string()) return {};
+  return entry["prev"].get<std::string>();
 }
 
 }  // namespace teal::telemetry

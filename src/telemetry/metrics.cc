@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <set>
 #include <stdexcept>
 #include <string_view>
@@ -63,19 +64,40 @@ MetricFamily::MetricFamily(std::string name, MetricType type, std::string help)
 }
 
 MetricFamily& MetricFamily::add(const Labels& labels, uint64_t value) {
-  return add_value(labels, value);
+  if (type_ == MetricType::histogram) throw std::logic_error(name_ + " is a histogram and takes no single value");
+  return add_value("", labels, value);
 }
 MetricFamily& MetricFamily::add(const Labels& labels, double value) {
-  return add_value(labels, value);
+  if (type_ == MetricType::histogram) throw std::logic_error(name_ + " is a histogram and takes no single value");
+  return add_value("", labels, value);
 }
 
-MetricFamily& MetricFamily::add_value(const Labels& labels, MetricValue value) {
+// Buckets are cumulative in the exposition: each holds all that lies at or below its edge.
+MetricFamily& MetricFamily::add(const Labels& labels, const Histogram& value) {
+  if (type_ != MetricType::histogram) throw std::logic_error(name_ + " is no histogram");
+  if (value.counts.size() != value.edges.size() + 1)
+    throw std::logic_error(name_ + ": a histogram has one count more than edges");
+  if (std::adjacent_find(value.edges.begin(), value.edges.end(), std::greater_equal<>()) != value.edges.end())
+    throw std::logic_error(name_ + ": the edges of a histogram rise");
+  uint64_t below = 0;
+  for (size_t i = 0; i < value.counts.size(); ++i) {
+    below += value.counts[i];
+    Labels bucket = labels;
+    bucket.emplace_back("le", i < value.edges.size() ? number(value.edges[i]) : "+Inf");
+    add_value("_bucket", bucket, below);
+  }
+  add_value("_sum", labels, value.sum);
+  return add_value("_count", labels, below);
+}
+
+MetricFamily& MetricFamily::add_value(const char* suffix, const Labels& labels, MetricValue value) {
   std::string text;
   for (const auto& [name, content] : labels) {
     if (!is_name(name, false)) throw std::logic_error("\"" + name + "\" is no label name");
     text += (text.empty() ? "{" : ",") + name + "=\"" + escape(content, true) + "\"";
   }
   if (!text.empty()) text += '}';
+  text.insert(0, suffix);
   const auto [place, fresh] = index_.try_emplace(text, samples_.size());
   if (fresh) {
     samples_.emplace_back(std::move(text), value);
@@ -89,7 +111,9 @@ MetricFamily& MetricFamily::add_value(const Labels& labels, MetricValue value) {
 std::string MetricFamily::text() const {
   if (samples_.empty()) return {};
   std::string out = "# HELP " + name_ + " " + escape(help_, false) + "\n# TYPE " + name_ +
-                    (type_ == MetricType::counter ? " counter\n" : " gauge\n");
+                    (type_ == MetricType::counter ? " counter\n"
+                     : type_ == MetricType::gauge ? " gauge\n"
+                                                  : " histogram\n");
   for (const auto& [labels, value] : samples_) out += name_ + labels + " " + number(value) + "\n";
   return out;
 }

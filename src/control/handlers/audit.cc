@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+
 #include "handlers/handlers.h"
 #include "input.h"
 
 namespace teal::control {
 
 // The newest entries, and where among them the chain is broken. The file as a whole is checked by
-// telemetry::verify_audit, which takes too long for a thread that others wait for.
+// get_audit_verify, which takes too long for a thread that others wait for.
 Reply get_audit(Context& context, Call& call) {
   const Query query(call.query, {"limit"});
   const auto lines = context.audit.tail(query.integer("limit", 100, 1, 10000));
@@ -24,6 +26,28 @@ Reply get_audit(Context& context, Call& call) {
                      {"failed_writes", context.audit.errors()},
                      {"breaks", std::move(breaks)},
                      {"entries", std::move(entries)}});
+}
+
+// The whole file, on a thread of its own: as far as it was written when the question came.
+Reply get_audit_verify(Context& context, Call& call) {
+  const Query query(call.query, {});
+  std::error_code unread;
+  const auto size = std::filesystem::file_size(context.audit.path(), unread);
+  Reply reply;
+  reply.work = [path = context.audit.path(), bytes = unread ? UINT64_MAX : size] {
+    std::string before = telemetry::audit_predecessor(path);
+    if (before.empty()) before = telemetry::audit_origin;
+    const auto verdict = telemetry::verify_audit(path, before, bytes);
+    Json findings = Json::array();
+    for (const auto& finding : verdict.findings) findings.push_back({{"line", finding.line}, {"what", finding.what}});
+    return json_reply({{"path", path},
+                       {"ok", verdict.ok()},
+                       {"lines", verdict.lines},
+                       {"first_names", before},
+                       {"head", verdict.head},
+                       {"findings", std::move(findings)}});
+  };
+  return reply;
 }
 
 }  // namespace teal::control

@@ -14,9 +14,9 @@ Reply patch_backend(Context& context, Call& call) {
   patch.state = body.word("state", {"ready", "drain", "down"});
   if (!patch.weight && !patch.state)
     refuse(ProblemCode::missing_key, "body: found neither \"weight\" nor \"state\", expected at least one of them");
-  call.generation_before = call.generation_after = generation_of(context, patch.service);
+  note_before(context, call, patch.service);
   const BackendReply reply = value_or_refuse(context.operations.patch_backend(patch));
-  call.generation_after = generation_of(context, patch.service);
+  note_after(context, call, patch.service);
   return json_reply(to_json(reply));
 }
 

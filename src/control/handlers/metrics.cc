@@ -153,6 +153,68 @@ void add_counters(Families& out, const CounterStatus& counters) {
   for (const auto& [name, count] : counters.events) events.add({{"event", name}}, count);
 }
 
+void add_rollouts(Families& out, const std::vector<RolloutStatus>& rollouts) {
+  static const char* const phases[] = {"idle", "preview", "shifting", "baking", "draining", "rolling_back", "done"};
+  MetricFamily phase("teal_rollout_phase", gauge, "1 for the phase that the group's last rollout is in.");
+  MetricFamily paused("teal_rollout_paused", gauge, "1 while the rollout is paused.");
+  MetricFamily step("teal_rollout_step", gauge, "Step in force, counted from 1; 0 before the first.");
+  MetricFamily steps("teal_rollout_steps", gauge, "Steps of the rollout.");
+  MetricFamily share("teal_rollout_target_share_ratio", gauge, "Share of new flows that go to the rollout's target.");
+  MetricFamily left("teal_rollout_drain_flows", gauge, "Flows left on the pool that drains.");
+  for (const auto& r : rollouts) {
+    const Labels labels = {{"group", r.group}};
+    for (const char* name : phases) phase.add({{"group", r.group}, {"phase", name}}, flag(r.phase == name));
+    paused.add(labels, flag(r.paused));
+    step.add(labels, uint64_t{r.step});
+    steps.add(labels, uint64_t{r.steps.size()});
+    share.add({{"group", r.group}, {"pool", r.to}}, r.share);
+    if (r.drain) left.add({{"group", r.group}, {"pool", r.drain->pool}}, r.drain->flows);
+  }
+  out.insert(out.end(), {phase, paused, step, steps, share, left});
+}
+
+// Upper edges in seconds. The time itself is not summed up: the middle of its bucket stands for each handshake.
+telemetry::Histogram handshake_histogram(const rollout::PoolSignals& counts) {
+  telemetry::Histogram h;
+  double below = 0;
+  for (uint32_t i = 0; i < TEAL_HANDSHAKE_BUCKETS; i++) {
+    const double edge = static_cast<double>(teal_handshake_edge(i)) / TEAL_FINE_TICKS_PER_S;
+    if (i + 1 < TEAL_HANDSHAKE_BUCKETS) h.edges.push_back(edge);
+    h.counts.push_back(counts.handshake[i]);
+    h.sum += static_cast<double>(counts.handshake[i]) * (below + edge) / 2;
+    below = edge;
+  }
+  return h;
+}
+
+void add_signals(Families& out, const std::vector<ServiceSignals>& signals) {
+  MetricFamily begun("teal_pool_flows_begun_total", counter, "Flows that began with a SYN or a first datagram.");
+  MetricFamily handshakes("teal_pool_handshakes_total", counter, "Handshakes completed.");
+  MetricFamily retransmits("teal_pool_syn_retransmits_total", counter, "SYNs sent again by clients.");
+  MetricFamily failed("teal_pool_handshake_failures_total", counter, "Handshakes that did not complete, by reason.");
+  MetricFamily resets("teal_pool_resets_total", counter,
+                      "Flows reset after the handshake; early: before the backend sent data.");
+  MetricFamily time("teal_pool_handshake_seconds", telemetry::MetricType::histogram,
+                    "Time of handshakes; the sum is made of the buckets' middles.");
+  for (const auto& s : signals) {
+    const Labels labels = {{"service", s.service}, {"pool", s.pool}};
+    const auto with = [&](const char* name, const char* value) {
+      Labels more = labels;
+      more.emplace_back(name, value);
+      return more;
+    };
+    begun.add(labels, s.counts.begun);
+    handshakes.add(labels, s.counts.handshakes);
+    retransmits.add(labels, s.counts.syn_retransmits);
+    failed.add(with("reason", "refused"), s.counts.refused);
+    failed.add(with("reason", "timed_out"), s.counts.timed_out);
+    resets.add(with("when", "early"), s.counts.early_resets);
+    resets.add(with("when", "later"), s.counts.resets);
+    time.add(labels, handshake_histogram(s.counts));
+  }
+  out.insert(out.end(), {begun, handshakes, retransmits, failed, resets, time});
+}
+
 void add_control(Families& out, const Context& context) {
   auto& replies = family(out, "teal_control_replies_total", counter, "Replies of the control socket, by HTTP status.");
   for (const auto& [status, count] : context.stats.replies) replies.add({{"status", std::to_string(status)}}, count);
@@ -162,6 +224,7 @@ void add_control(Families& out, const Context& context) {
       .add({}, context.stats.accepted);
   family(out, "teal_control_timeouts_total", counter, "Connections closed because the client was slow or idle.")
       .add({}, context.stats.timeouts);
+  family(out, "teal_control_event_listeners", gauge, "Clients that listen to events.").add({}, context.stats.listeners);
   family(out, "teal_audit_lines_total", counter, "Audit lines written.").add({}, context.audit.lines());
   family(out, "teal_audit_errors_total", counter, "Audit lines that could not be written.")
       .add({}, context.audit.errors());
@@ -181,6 +244,8 @@ Reply get_metrics(Context& context, Call& call) {
   add_services(out, services);
   add_backends(out, services);
   add_counters(out, context.operations.counters());
+  add_rollouts(out, context.releases.rollouts());
+  add_signals(out, context.releases.signals());
   add_control(out, context);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
           .body = telemetry::format_metrics(out),

@@ -16,10 +16,4 @@ Reply get_service(Context& context, Call& call) {
   return json_reply(to_json(value_or_refuse(context.operations.service(call.captures.at(0)))));
 }
 
-std::optional<uint64_t> generation_of(Context& context, const std::string& service) {
-  const auto status = context.operations.service(service);
-  if (const auto* found = std::get_if<ServiceStatus>(&status)) return found->generation;
-  return {};
-}
-
 }  // namespace teal::control

@@ -5,12 +5,12 @@
 namespace teal::control {
 namespace {
 
-// Runs a change of the split with the generations around it noted for the audit line.
+// Runs a change of the split with the generations and counters around it noted for the audit line.
 template <class Change>
 Reply change_split(Context& context, Call& call, const std::string& service, Change change) {
-  call.generation_before = call.generation_after = generation_of(context, service);
+  note_before(context, call, service);
   const SwitchReply reply = value_or_refuse(change());
-  call.generation_after = reply.generation;
+  note_after(context, call, service);
   return json_reply(to_json(reply));
 }
 

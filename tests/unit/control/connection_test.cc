@@ -20,7 +20,7 @@ class ConnectionTest : public ServerTest {
   // What a second server on the same path says when it starts; empty when it does.
   std::string start_error(const model::ControlConfig& other) {
     boost::asio::io_context own(1);
-    Server second(own, other, operations, *audit);
+    Server second(own, other, {operations, releases, events, *audit});
     try {
       second.start();
     } catch (const std::runtime_error& error) {

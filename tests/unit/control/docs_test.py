@@ -7,6 +7,7 @@ Usage: docs_test.py FAKE_SERVER SOURCE_ROOT
 import http.client
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,18 @@ import yaml
 
 SERVER, ROOT = sys.argv.pop(1), sys.argv.pop(1)
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
+
+def nullable(node):
+    """OpenAPI 3.0 says `nullable: true` where JSON Schema has another type."""
+    if isinstance(node, list):
+        return [nullable(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: nullable(value) for key, value in node.items()}
+    if node.pop("nullable", False) is True:
+        node["type"] = [node["type"], "null"]
+    return node
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -57,7 +70,10 @@ class Docs(unittest.TestCase):
         try:
             connection.request(method.upper(), target, None if body is None else json.dumps(body))
             reply = connection.getresponse()
-            return reply.status, reply.headers["Content-Type"], reply.read().decode()
+            media = reply.headers["Content-Type"]
+            # A stream has no end: its beginning and one event are as good as all of it.
+            text = b"".join(reply.readline() for _ in range(6)) if media == "text/event-stream" else reply.read()
+            return reply.status, media, text.decode()
         finally:
             connection.close()
 
@@ -76,14 +92,14 @@ class Docs(unittest.TestCase):
         return node
 
     def validator(self, schema):
-        return jsonschema.Draft202012Validator({**schema, "components": self.doc["components"]})
+        return jsonschema.Draft202012Validator(nullable({**schema, "components": self.doc["components"]}))
 
     def example_target(self, path, operation, leave_out=None):
         query = {}
         for parameter in map(self.resolved, operation.get("parameters", [])):
             if parameter["in"] == "path":
                 path = path.replace("{%s}" % parameter["name"], quote(parameter["example"], safe=""))
-            elif parameter["name"] != leave_out:
+            elif parameter["in"] == "query" and parameter["name"] != leave_out:
                 query[parameter["name"]] = parameter["example"]
         self.assertNotIn("{", path, "a segment of the path has no parameter")
         return path + ("?" + urlencode(query) if query else "")
@@ -134,7 +150,7 @@ class Docs(unittest.TestCase):
                     status, media, text = self.ask(method, wrong, self.example_body(operation))
                     self.assertEqual((status, media), (expected, "application/problem+json"))
                     validator.validate(json.loads(text))
-            self.assertEqual(self.ask("PUT", target)[0], 405)
+            self.assertEqual(self.ask("DELETE", target)[0], 405)
 
     def test_required_inputs_are_required(self):
         for method, path, operation in self.operations():
@@ -145,6 +161,13 @@ class Docs(unittest.TestCase):
                 self.assertEqual(status, 400 if parameter.get("required") else 200, f"{path} {parameter} {text}")
             if operation.get("requestBody", {}).get("required"):
                 self.assertEqual(self.ask(method, self.example_target(path, operation))[0], 400, path)
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed (package prometheus; scripts/deps)")
+    def test_metrics_follow_the_conventions(self):
+        text = self.ask("GET", "/metrics")[2]
+        self.assertIn("# TYPE teal_pool_handshake_seconds histogram", text)
+        said = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        self.assertEqual((said.returncode, said.stdout + said.stderr), (0, ""))
 
     def test_errors_page_lists_every_code(self):
         with open(f"{ROOT}/docs/errors.md", encoding="utf-8") as file:

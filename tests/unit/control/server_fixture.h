@@ -24,6 +24,7 @@
 
 #include "control/server.h"
 #include "fake_operations.h"
+#include "fake_releases.h"
 #include "json.h"
 
 namespace teal::control {
@@ -93,6 +94,16 @@ class RawClient {
     return reply;
   }
 
+  // What comes up to and with `mark`; empty when the connection ends or 5 s pass before.
+  std::string read_until(const std::string& mark) {
+    size_t end = 0;
+    while ((end = buffer_.find(mark)) == std::string::npos)
+      if (!more(std::chrono::seconds(5))) return {};
+    std::string part = buffer_.substr(0, end + mark.size());
+    buffer_.erase(0, end + mark.size());
+    return part;
+  }
+
  private:
   bool more(std::chrono::milliseconds time) {
     pollfd wait{fd_, POLLIN, 0};
@@ -140,7 +151,7 @@ class ServerTest : public testing::Test {
   // Starts the server, on a thread that is not the test's.
   void run() {
     context.restart();
-    server = std::make_unique<Server>(context, config, operations, *audit, limits);
+    server = std::make_unique<Server>(context, config, Server::Services{operations, releases, events, *audit}, limits);
     server->start();
     work = std::make_unique<Work>(context.get_executor());
     thread = std::thread([this] { context.run(); });
@@ -179,6 +190,8 @@ class ServerTest : public testing::Test {
   model::ControlConfig config;
   ServerLimits limits;
   FakeOperations operations;
+  FakeReleases releases;
+  Events events{1000, 1};
   boost::asio::io_context context{1};
   std::unique_ptr<telemetry::Audit> audit;
   std::unique_ptr<Server> server;

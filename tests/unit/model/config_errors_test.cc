@@ -72,6 +72,8 @@ TEST(BadConfig, TooManyServices) {
   EXPECT_EQ(errors_of(text), "");
   EXPECT_EQ(errors_of(text + "  - {name: s0, vip: 192.0.2.2, port: 1, pools: {}}\n"),
             "f:3:3: services: found 4096 services, expected at most 4095\n");
+  EXPECT_EQ(errors_of(text.substr(0, text.size() - 2) + ", preview: {vip: 192.0.2.2}}\n"),
+            "f:3:3: services: found 4096 services, 1 of them previews, expected at most 4095\n");
 }
 
 TEST(BadConfig, TooManyBackends) {
@@ -84,6 +86,9 @@ TEST(BadConfig, TooManyBackends) {
   EXPECT_EQ(errors_of(text), "");
   EXPECT_EQ(errors_of(text + "        - 10.1.0.1\n"),
             "f:3:3: services: found 60001 backends in all, expected at most 60000\n");
+  // Those of a preview are its own.
+  EXPECT_EQ(errors_of(text + "    preview: {port: 81}\n"),
+            "f:3:3: services: found 120000 backends in all, expected at most 60000\n");
 }
 
 TEST(BadConfig, ValuesInMessagesStayOnOneLineAndShort) {

@@ -42,7 +42,7 @@ TEST(Config, DefaultsAreThoseOfTheStructs) {
 
 TEST(Config, EveryKeyIsUnderstood) {
   const Config c = good(R"(
-control: {socket: /s, mode: "0600", group: wheel, audit_log: /a}
+control: {socket: /s, mode: "0600", group: wheel, audit_log: /a, state_dir: /v}
 engine:
   workers: 2
   cpus: [3, 1]
@@ -72,7 +72,7 @@ services:
       blue: [10.0.0.1, "10.0.0.2:8080", {address: 10.0.0.3, port: 81, weight: 5, name: three}]
       green: []
 )");
-  EXPECT_EQ(c.control, (ControlConfig{"/s", 0600, "wheel", "/a"}));
+  EXPECT_EQ(c.control, (ControlConfig{"/s", 0600, "wheel", "/a", "/v"}));
   EXPECT_EQ(c.engine.workers, 2u);
   EXPECT_EQ(c.engine.cpus, (std::vector<unsigned>{3, 1}));
   EXPECT_EQ(c.engine.memory, Memory::ordinary);
@@ -199,7 +199,7 @@ TEST(ConfigExamples, EachIsRight) {
     EXPECT_FALSE(result.config.services.empty()) << entry.path();
   }
   for (const char* scenario :
-       {"single-port", "two-ports", "dsr", "ipip", "vlan", "ipv6", "groups", "xdp-port", "mixed-ports"})
+       {"single-port", "two-ports", "dsr", "ipip", "vlan", "ipv6", "groups", "xdp-port", "mixed-ports", "rollout"})
     EXPECT_TRUE(found.contains(scenario)) << scenario;
 }
 
@@ -222,7 +222,7 @@ TEST(ConfigReference, NamesTheParsersKeysAndNoOthers) {
   for (const auto& [key, value] : documented_defaults()) documented.insert(key);
   for (const std::string& key : config_keys()) EXPECT_TRUE(known.insert(key).second) << key;
   EXPECT_EQ(documented, known);
-  EXPECT_GT(known.size(), 40u);
+  EXPECT_GT(known.size(), 90u);
 }
 
 TEST(ConfigReference, GivesTheRealDefaults) {
@@ -235,7 +235,7 @@ TEST(ConfigReference, GivesTheRealDefaults) {
     EXPECT_EQ(documented.at(path), value) << path;
     ++compared;
   }
-  EXPECT_EQ(compared, 26u);
+  EXPECT_EQ(compared, 27u);
   const ServiceConfig service;
   EXPECT_EQ(documented.at("services[].protocol"), to_string(service.protocol));
   EXPECT_EQ(documented.at("services[].forward"), to_string(service.forward));
@@ -267,6 +267,10 @@ TEST_F(Reload, ServicesComeGoAndChange) {
   next.services[1].vip = *Address::parse("192.0.2.99");
   next.services[1].port = 1;
   next.services[1].protocol = Protocol::udp;
+  next.services[1].rollout.hold_s = 1;
+  next.services[1].preview.vip = *Address::parse("192.0.2.98");
+  next.services[1].affinity.by_client = true;
+  next.services[1].health.check = CheckKind::tcp;
   next.services.push_back(now.services[0]);
   next.services.back().name = "new";
   next.services.back().forward = Forward::ipip;
@@ -304,6 +308,7 @@ TEST_F(Reload, EverySettingOutsideOfServicesTakesARestart) {
       {"control.mode", [](Config& c) { c.control.mode = 0600; }},
       {"control.group", [](Config& c) { c.control.group = ""; }},
       {"control.audit_log", [](Config& c) { c.control.audit_log = "/other"; }},
+      {"control.state_dir", [](Config& c) { c.control.state_dir = "/other"; }},
       {"engine.workers", [](Config& c) { c.engine.workers = 3; }},
       {"engine.cpus", [](Config& c) { c.engine.cpus = {5}; }},
       {"engine.memory",

@@ -11,53 +11,14 @@ import select
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 import unittest
 
-TEALCTL, SERVER, ROOT = (os.path.abspath(sys.argv.pop(1)) for _ in range(3))
+from harness import ROOT, SERVER, TEALCTL, Tealctl
 
 
-class Tealctl(unittest.TestCase):
-    audit = "audit.jsonl"
-
-    def setUp(self):
-        self.directory = tempfile.TemporaryDirectory(prefix="teal-ctl-")
-        self.addCleanup(self.directory.cleanup)
-        self.socket = self.directory.name + "/teald.sock"
-        self.environment = {**os.environ, "TEAL_SOCKET": self.socket}
-        self.start(os.path.join(self.directory.name, self.audit))
-
-    def start(self, audit):
-        server = subprocess.Popen([SERVER, self.socket, audit], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                  text=True)
-
-        def stop():
-            server.terminate()
-            server.wait()
-            server.stdout.close()
-
-        self.addCleanup(stop)
-        self.stop = stop
-        self.assertEqual(server.stdout.readline(), "ready\n")
-
-    def run_it(self, *arguments):
-        return subprocess.run([TEALCTL, *arguments], capture_output=True, text=True, env=self.environment, timeout=30,
-                              stdin=subprocess.DEVNULL)
-
-    def good(self, *arguments):
-        result = self.run_it(*arguments)
-        self.assertEqual((result.returncode, result.stderr), (0, ""), result.stdout)
-        return result.stdout
-
-    def bad(self, code, *arguments):
-        result = self.run_it(*arguments)
-        self.assertEqual((result.returncode, result.stdout), (code, ""), result.stderr)
-        self.assertTrue(result.stderr.startswith("tealctl: "), result.stderr)
-        return result.stderr
-
+class Commands(Tealctl):
     # ---- tables for people
     def test_services(self):
         self.assertEqual(self.good("services"), """\
@@ -174,6 +135,22 @@ web      198.51.100.7:40000  blue  10.0.0.1:80  established       3           7
             ("flows", "--pool", "red"): 'found "red"',
             ("which", "web", "198.51.100.7"): "expected ADDRESS:PORT",
             ("audit", "--limit", "x"): "from 1 to 10000",
+            ("rollout",): "found no ACTION, expected: tealctl [OPTIONS] rollout ACTION [NAME]",
+            ("rollout", "begin", "web"): 'found the action "begin", expected one of start, pause,',
+            ("rollout", "start"): "found no NAME",
+            ("rollout", "status", "--wait"): "found no NAME",
+            ("rollout", "pause", "web", "--to", "green"): "option --to: found with pause, expected with start",
+            ("rollout", "start", "web", "--all"): "option --all: found with start, expected with promote",
+            ("rollout", "start", "web", "--timeout", "5s"): "found without --wait or --watch",
+            ("rollout", "start", "web", "--hold", "5x"): 'option --hold: found "5x", expected a time',
+            ("rollout", "start", "web", "--hold", "31d"): 'option --hold: found "31d"',
+            ("rollout", "start", "web", "--steps", "1%,,100%"): 'option --steps: found "1%,,100%"',
+            ("rollout", "start", "web", "--steps", "1%,x"): 'option --steps: found "x", expected shares such as',
+            ("rollout", "start", "web", "--steps", "50%"): "found a last one below 1",
+            ("rollout", "start", "web", "--force", "all"): 'found the string "all" in it',
+            ("rollout", "abort", "web", "--force", "capacity"): "expected no_ready_backend",
+            ("drain", "web", "--timeout", "5s"): "found without --wait",
+            ("preview", "web", "--set", "x"): 'found the string "x" in it',
             ("top", "--interval", "0"): "from 1 to 3600",
             ("--socket",): "--socket",
         }.items():
@@ -217,7 +194,7 @@ web      198.51.100.7:40000  blue  10.0.0.1:80  established       3           7
     # ---- help
     def test_help_and_version(self):
         commands = [line.split()[0] for line in self.good("--help").split("Commands:\n")[1].split("\n\n")[0].splitlines()]
-        self.assertEqual(commands, ["status", "services", "cutover", "rollback", "backend", "flows", "which", "counters",
+        self.assertEqual(commands, ["status", "services", "cutover", "rollback", "rollout", "drain", "preview", "backend", "flows", "which", "counters",
                                     "audit", "reload", "top"])
         for command in commands:
             self.assertTrue(self.good(command, "--help").startswith(f"Usage: tealctl [OPTIONS] {command}"))
@@ -226,7 +203,7 @@ web      198.51.100.7:40000  blue  10.0.0.1:80  established       3           7
             page = file.read()
         for command in commands:
             self.assertIn(f"| `{command}", page)
-            for word in self.good(command, "--help").split():
+            for word in self.good(command, "--help").replace(":", " ").split():
                 if word.startswith("--") and word.strip("-") and "exit" not in word:
                     self.assertIn(word, page, command)
 
@@ -281,6 +258,11 @@ web      198.51.100.7:40000  blue  10.0.0.1:80  established       3           7
         self.assertIn("10.0.0.1:80", self.complete("backend", "web", ""))
         self.assertEqual(self.complete("--socket", self.socket, "services", "d"), ["dns"])
         self.assertEqual(self.complete("--j"), ["--json"])
+        self.assertIn("promote", self.complete("rollout", ""))
+        self.assertEqual(sorted(set(self.complete("rollout", "start", ""))), ["dns", "front", "web", "web-tls"])
+        self.assertEqual(self.complete("rollout", "start", "web", "--force", "cap"), ["capacity"])
+        self.assertEqual(self.complete("rollout", "start", "--hold", "5s", "d"), ["dns"])
+        self.assertEqual(self.complete("cutover", "--force", "d"), ["dns"])
         self.stop()
         self.assertEqual(self.complete("cutover", ""), [])
 

@@ -66,5 +66,27 @@ TEST(Metrics, WrongNamesAreRefused) {
   EXPECT_THROW(format_metrics({f, f}), std::logic_error);
 }
 
+TEST(Metrics, AHistogramIsCumulativeAndEndsWithInfinity) {
+  MetricFamily f("teal_time_seconds", MetricType::histogram, "Time.");
+  f.add({{"pool", "blue"}}, Histogram{{0.5, 1}, {3, 0, 2}, 4.25});
+  f.add({{"pool", "blue"}}, Histogram{{0.5, 1}, {1, 1, 0}, 1});
+  EXPECT_EQ(f.text(),
+            "# HELP teal_time_seconds Time.\n# TYPE teal_time_seconds histogram\n"
+            "teal_time_seconds_bucket{pool=\"blue\",le=\"0.5\"} 4\n"
+            "teal_time_seconds_bucket{pool=\"blue\",le=\"1\"} 5\n"
+            "teal_time_seconds_bucket{pool=\"blue\",le=\"+Inf\"} 7\n"
+            "teal_time_seconds_sum{pool=\"blue\"} 5.25\n"
+            "teal_time_seconds_count{pool=\"blue\"} 7\n");
+}
+
+TEST(Metrics, AHistogramThatIsNoneIsRefused) {
+  MetricFamily f("x", MetricType::histogram, "h"), gauge("y", MetricType::gauge, "h");
+  EXPECT_THROW(f.add({}, uint64_t{1}), std::logic_error);
+  EXPECT_THROW(f.add({}, 1.0), std::logic_error);
+  EXPECT_THROW(gauge.add({}, Histogram{{}, {1}, 0}), std::logic_error);
+  EXPECT_THROW(f.add({}, Histogram{{1}, {1}, 0}), std::logic_error);
+  EXPECT_THROW(f.add({}, Histogram{{1, 1}, {1, 2, 3}, 0}), std::logic_error);
+}
+
 }  // namespace
 }  // namespace teal::telemetry

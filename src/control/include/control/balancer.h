@@ -9,10 +9,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "control/engines.h"
+#include "control/groups.h"
 #include "control/operations.h"
 #include "flow/registry.h"
 #include "flow/storage.h"
@@ -23,7 +26,7 @@
 
 namespace teal::control {
 
-class Balancer : public Operations {
+class Balancer : public Operations, public Groups {
  public:
   // Reads nothing itself: `config` has been checked. `file`: what a reload reads again. Throws std::runtime_error.
   Balancer(const model::Config& config, std::string file, flow::Storage& storage, flow::Table& table, Engines& engine);
@@ -35,6 +38,15 @@ class Balancer : public Operations {
 
   // Called after each reload that was taken over, whoever asked for it: interfaces get their new addresses.
   void on_reloaded(std::function<void(const model::Config&)> follow) { follow_ = std::move(follow); }
+
+  // Asked before a cutover or rollback by hand that changes something, unless it is forced: a refusal, or nothing.
+  using Guard = std::function<std::optional<Problem>(const std::string& group)>;
+  void on_switch(Guard guard) { guard_ = std::move(guard); }
+
+  // What a check says of a backend: one that is down takes no new flows, and its flows what health.on_down says.
+  void set_health(const std::string& service, const std::string& backend, bool down);
+  // Whether new flows of the group's services do as if nobody had been there before.
+  void ignore_affinity(const std::string& group, bool ignore);
 
   // Every 10 ms: a slice of the sweep, wanted neighbours; once a second: rates, drains that ended, numbers to free.
   void tick();
@@ -50,6 +62,20 @@ class Balancer : public Operations {
   Result<WhichReply> which(const std::string& service, const model::Endpoint& client) override;
   Result<ReloadReply> reload() override;
 
+  std::vector<std::string> group_names() override;
+  std::optional<std::string> group_of(const std::string& name) override;
+  std::optional<GroupView> view(const std::string& group) override;
+  std::optional<model::RolloutConfig> rollout_config(const std::string& group) override;
+  GroupSight see(const std::string& group) override;
+  std::vector<std::pair<uint16_t, std::string>> numbers(const std::string& group) override;
+  uint64_t store(const std::string& group, const teal_split& next) override;
+  void clear_draining(const std::string& group) override;
+  uint64_t reset(const std::string& group, model::Pool pool) override;
+  Rehearsal::Room table_room() override;
+  Result<DrainReport> drain_report(const std::string& service) override;
+  Result<PreviewStatus> preview_of(const std::string& service) override;
+  Result<PreviewStatus> change_preview(const std::string& service, const std::vector<model::Prefix>& clients) override;
+
  private:
   void publish();
   [[nodiscard]] ServiceStatus describe(uint16_t number, const dataplane::Counters& totals) const;
@@ -57,8 +83,18 @@ class Balancer : public Operations {
   [[nodiscard]] std::vector<uint16_t> group_members(uint16_t group) const;
   [[nodiscard]] const model::ServiceConfig* config_of(uint16_t service) const;
   std::optional<Problem> refuse(uint16_t group, model::Pool to, bool force) const;
+  [[nodiscard]] uint16_t group_number(const std::string& group) const;  // 0: no service names it
+  [[nodiscard]] bool takes_new_flows(uint16_t backend) const;
+  // Why packets without an entry could be hurt by a change of the split; empty: none could.
+  [[nodiscard]] std::string untracked_of(uint16_t service) const;
+  uint64_t store_split(uint16_t group, const teal_split& next);
+  void follow_with_preview(uint16_t group);
+  void follow_with_previews();
   SwitchReply commit(uint16_t service, const rollout::SplitChange& change);
-  uint64_t reset_flows(uint16_t group, model::Pool pool);
+  // `backend`: only its flows; 0: all of the pool's.
+  uint64_t reset_flows(uint16_t group, model::Pool pool, uint16_t backend = 0);
+  [[nodiscard]] bool healthy(uint16_t backend) const;
+  void leave_out_the_unhealthy(model::SnapshotInput& in);
   void resolve(const model::Address& to);
   void each_second();
   Result<uint16_t> find(const std::string& name) const;
@@ -77,6 +113,12 @@ class Balancer : public Operations {
   bool started_ = false;
   std::function<void(int, const model::Address&)> ask_;
   std::function<void(const model::Config&)> follow_;
+  Guard guard_;
+  std::set<std::pair<std::string, std::string>> down_;  // service and backend, by their health checks
+  std::set<uint16_t> spared_;                           // backends that are down and used in panic
+  std::set<std::pair<uint16_t, uint8_t>> panicking_;    // service and pool
+  std::set<std::string> ignoring_;                      // groups whose affinity is ignored
+  std::set<std::string> preview_changed_;  // services whose preview clients are not those of the configuration
 
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin_ = Clock::now();

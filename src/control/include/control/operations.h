@@ -36,7 +36,7 @@ struct BackendStatus {
   std::string address;  // "192.0.2.1:80", "[2001:db8::1]:80"
   uint16_t number = 0;  // in flow entries
   uint32_t weight = 0;
-  std::string state;                // ready, drain, down; removed: no longer configured, kept for its flows
+  std::string state;  // ready, drain, down, unhealthy (by its check); removed: no longer configured, kept for its flows
   std::string next_hop;             // ready, unresolved, no_route
   uint64_t flows = 0;               // live entries, by the last census
   uint64_t packets = 0, bytes = 0;  // sent to it since teald started

@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <memory>
 
+#include "control/events.h"
 #include "control/operations.h"
+#include "control/releases.h"
 #include "model/config.h"
 #include "telemetry/audit.h"
 
@@ -21,14 +23,21 @@ struct ServerLimits {
   std::chrono::milliseconds idle{60'000};   // for the first byte of a request
   std::chrono::milliseconds read{10'000};   // from there to its last
   std::chrono::milliseconds write{60'000};  // for the reply to be taken
+  std::chrono::milliseconds event{10'000};  // for events to be taken by one who listens; then he is cut off
   size_t connections = 256;                 // a further one takes the place of that which was idle longest
 };
 
 class Server {
  public:
-  // `context` must be run by one thread only. It, `operations` and `audit` outlive the server.
-  Server(boost::asio::io_context& context, const model::ControlConfig& config, Operations& operations,
-         telemetry::Audit& audit, ServerLimits limits = {});
+  // `context` must be run by one thread only. It and what `services` names outlive the server.
+  struct Services {
+    Operations& operations;
+    Releases& releases;
+    const Events& events;
+    telemetry::Audit& audit;
+  };
+  Server(boost::asio::io_context& context, const model::ControlConfig& config, Services services,
+         ServerLimits limits = {});
   ~Server();  // stops
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -3,7 +3,8 @@
 //
 //   {"seq":7,"time":"2026-11-23T09:48:20.123456789Z","caller":{"pid":1,"uid":0,"gid":0,"user":"root"},
 //    "request":{"method":"POST","path":"/v1/reload","body":{}},"outcome":{"status":200,"code":"ok"},
-//    "generation_before":4,"generation_after":5,"prev":"<40 hex digits>"}
+//    "generation_before":4,"generation_after":5,"counters_before":{...},"counters_after":{...},
+//    "prev":"<40 hex digits>"}
 //
 // `prev` is the SHA-1 of the line before, without its newline; forty zeros in the first line of all. So a line that was
 // cut out, put in or edited shows at the line that follows it. It is evidence against accidents and careless hands, not
@@ -18,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace teal::telemetry {
@@ -27,6 +29,8 @@ struct AuditCaller {
   std::string user;
 };
 
+using AuditCounters = std::vector<std::pair<std::string, uint64_t>>;
+
 struct AuditEntry {
   AuditCaller caller;
   std::string method, path;                                     // as sent
@@ -34,6 +38,7 @@ struct AuditEntry {
   int status = 0;                                               // of the reply, HTTP
   std::string code;                                             // "ok" or the problem's code
   std::optional<uint64_t> generation_before, generation_after;  // of the service's split, where known
+  AuditCounters counters_before, counters_after;                // of its group, where known
 };
 
 // Forty zeros: what the first line of a chain names as its predecessor.
@@ -94,7 +99,12 @@ struct AuditVerdict {
 // that was touched is named once. What it cannot see: lines missing from the end, unless the caller knows the head.
 AuditVerdict verify_audit_lines(const std::vector<std::string>& lines, std::string_view prev = audit_origin);
 
-// As above for a whole file. One that cannot be read is a finding at line 0.
-AuditVerdict verify_audit(const std::string& path, std::string_view prev = audit_origin);
+// As above for a whole file, or for its first `bytes`: one that grows meanwhile may end in half a line. A file that
+// cannot be read is a finding at line 0.
+AuditVerdict verify_audit(const std::string& path, std::string_view prev = audit_origin, uint64_t bytes = UINT64_MAX);
+
+// What the first line of a file names as its predecessor: audit_origin, or where log files are rotated the hash of the
+// last line of the file before. Empty when there is no such line.
+std::string audit_predecessor(const std::string& path);
 
 }  // namespace teal::telemetry

@@ -11,10 +11,17 @@
 
 namespace teal::telemetry {
 
-enum class MetricType : uint8_t { counter, gauge };
+enum class MetricType : uint8_t { counter, gauge, histogram };
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
 using MetricValue = std::variant<uint64_t, double>;  // whole numbers stay exact
+
+// Observations sorted into buckets; each bucket's own count, not yet added up.
+struct Histogram {
+  std::vector<double> edges;     // upper ends, rising, without +Inf
+  std::vector<uint64_t> counts;  // one more than edges: the last takes what lies above all of them
+  double sum = 0;                // of all observations
+};
 
 // All samples of one metric. `name` matches [a-zA-Z_:][a-zA-Z0-9_:]* and, for a counter, ends in "_total".
 class MetricFamily {
@@ -23,19 +30,22 @@ class MetricFamily {
   MetricFamily(std::string name, MetricType type, std::string help);
 
   // Label names match [a-zA-Z_][a-zA-Z0-9_]*, else std::logic_error; label values may be anything. Adding to a sample
-  // with the same labels adds the values: a scrape with two samples of one name would be refused whole.
+  // with the same labels adds the values: a scrape with two samples of one name would be refused whole. A histogram
+  // goes to a family of that type, anything else to the others, and its edges are rising; else std::logic_error.
   MetricFamily& add(const Labels& labels, uint64_t value);
   MetricFamily& add(const Labels& labels, double value);
+  MetricFamily& add(const Labels& labels, const Histogram& value);
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] std::string text() const;  // HELP, TYPE and the samples; empty when there is no sample
 
  private:
-  MetricFamily& add_value(const Labels& labels, MetricValue value);
+  // `suffix`: what a histogram's sample has behind the family's name.
+  MetricFamily& add_value(const char* suffix, const Labels& labels, MetricValue value);
 
   std::string name_, help_;
   MetricType type_;
-  std::vector<std::pair<std::string, MetricValue>> samples_;  // by their labels' text, in the order of their coming
+  std::vector<std::pair<std::string, MetricValue>> samples_;  // by suffix and labels, in the order of their coming
   std::map<std::string, size_t> index_;
 };
 

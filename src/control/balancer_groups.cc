@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// The balancer as rollouts see it (control/groups.h).
+#include <algorithm>
+
+#include "control/balancer.h"
+#include "control/problem_codes.h"
+#include "model/preview.h"
+
+namespace teal::control {
+namespace {
+
+constexpr size_t ages_told = 8;  // changes of the split that a flow can be told to have outlived
+
+}  // namespace
+
+uint16_t Balancer::group_number(const std::string& group) const {
+  for (uint16_t number : registry_.services())
+    if (registry_.group_name(registry_.service(number).group) == group) return registry_.service(number).group;
+  return 0;
+}
+
+std::vector<std::string> Balancer::group_names() {
+  std::vector<std::string> names;
+  for (uint16_t number : registry_.services()) {
+    const auto& record = registry_.service(number);
+    const std::string name = registry_.group_name(record.group);
+    if (record.retired || model::previewed_name(name)) continue;
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+std::optional<std::string> Balancer::group_of(const std::string& name) {
+  std::string group = name;
+  if (const uint16_t number = registry_.service_number(name); number != 0)
+    group = registry_.group_name(registry_.service(number).group);
+  const auto names = group_names();
+  if (std::find(names.begin(), names.end(), group) == names.end()) return std::nullopt;
+  return group;
+}
+
+std::optional<GroupView> Balancer::view(const std::string& name) {
+  const uint16_t group = group_number(name);
+  if (group == 0) return std::nullopt;
+  GroupView view;
+  view.name = name;
+  view.split = registry_.split(group);
+  const dataplane::Counters totals = engine_.totals();
+  for (uint16_t number : group_members(group)) {
+    const auto& record = registry_.service(number);
+    for (int pool = 0; pool < 2; pool++) {
+      view.pools[pool].flows += sweeper_.census().by_service[number][pool];
+      view.pools[pool].new_flows += totals.service[number].new_flows[pool];
+    }
+    if (record.retired) continue;
+    if (const auto* config = config_of(number); view.services.empty() && config != nullptr)
+      view.config = config->rollout;
+    view.services.emplace_back(record.name);
+    if (view.untracked.empty()) view.untracked = untracked_of(number);
+    for (uint16_t b : registry_.backends()) {
+      const auto& backend = registry_.backend(b);
+      if (backend.service != number || backend.removed) continue;
+      const BackendStatus status = describe_backend(b, totals);
+      view.pools[backend.pool].backends.push_back(
+          {record.name, status.id, status.address, status.state, status.weight, takes_new_flows(b)});
+    }
+  }
+  return view;
+}
+
+std::optional<model::RolloutConfig> Balancer::rollout_config(const std::string& group) {
+  for (const auto& s : config_.services)
+    if (s.group == group || (s.group.empty() && s.name == group)) return s.rollout;
+  return std::nullopt;
+}
+
+bool Balancer::takes_new_flows(uint16_t backend) const {
+  const auto& record = registry_.backend(backend);
+  return record.state == 0 && !record.removed && record.weight > 0 && (healthy(backend) || spared_.contains(backend));
+}
+
+GroupSight Balancer::see(const std::string& name) {
+  GroupSight sight;
+  const uint16_t group = group_number(name);
+  if (group == 0) return sight;
+  sight.split = registry_.split(group);
+  const bool counted = sweeper_.walks() >= changed_walk_[group] + 2 &&
+                       Clock::now() - changed_at_[group] >= std::chrono::seconds(config_.engine.timeouts.half_open_s);
+  sight.ready[0] = sight.ready[1] = started_;
+  for (int pool = 0; pool < 2 && counted; pool++) sight.flows_left[pool] = 0;
+  for (uint16_t number : group_members(group)) {
+    const bool retired = registry_.service(number).retired != 0;
+    sight.configured = sight.configured || !retired;
+    for (uint8_t pool = 0; pool < 2; pool++) {
+      if (started_ && !retired && engine_.snapshot()->maglev(number, pool)->empty()) sight.ready[pool] = false;
+      sight.flows[pool] += sweeper_.census().by_service[number][pool];
+      if (counted) *sight.flows_left[pool] += sweeper_.census().by_service[number][pool];
+    }
+  }
+  if (counted) {
+    for (uint16_t b : registry_.backends()) {
+      const auto& backend = registry_.backend(b);
+      if (registry_.service(backend.service).group != group) continue;
+      uint64_t& left = *sight.flows_left[backend.pool];
+      left -= std::min<uint64_t>(left, sweeper_.census().by_backend[b][TEAL_FLOW_reset]);
+    }
+  }
+  if (!sight.configured) sight.ready[0] = sight.ready[1] = false;
+  return sight;
+}
+
+std::vector<std::pair<uint16_t, std::string>> Balancer::numbers(const std::string& name) {
+  std::vector<std::pair<uint16_t, std::string>> out;
+  for (uint16_t number : group_members(group_number(name)))
+    if (!registry_.service(number).retired) out.emplace_back(number, registry_.service(number).name);
+  return out;
+}
+
+// The instant: previous first, then current; then wait until nobody can decide by the old word any more.
+uint64_t Balancer::store_split(uint16_t group, const teal_split& next) {
+  teal_split& split = registry_.split(group);
+  TEAL_STORE(&split.previous, next.previous);
+  TEAL_STORE(&split.current, next.current);
+  const uint64_t waited = engine_.synchronize();
+  changed_at_[group] = Clock::now();
+  changed_walk_[group] = sweeper_.walks();
+  follow_with_preview(group);
+  return waited;
+}
+
+// The preview VIP of a group goes to the pool that is not active.
+void Balancer::follow_with_preview(uint16_t group) {
+  const uint16_t preview = group_number(model::preview_name(registry_.group_name(group)));
+  if (preview == 0) return;
+  const auto standby =
+      static_cast<model::Pool>(teal_split_active(registry_.split(group).current) ? TEAL_BLUE : TEAL_GREEN);
+  const rollout::SplitChange change = rollout::cutover(registry_.split(preview), standby);
+  if (change.changed) store_split(preview, change.next);
+}
+
+uint64_t Balancer::store(const std::string& name, const teal_split& next) {
+  const uint16_t group = group_number(name);
+  return group == 0 ? 0 : store_split(group, next);
+}
+
+void Balancer::clear_draining(const std::string& name) {
+  const uint16_t group = group_number(name);
+  if (group == 0) return;
+  teal_split& split = registry_.split(group);
+  TEAL_STORE(&split.current, rollout::drained(split.current));
+}
+
+uint64_t Balancer::reset(const std::string& name, model::Pool pool) {
+  const uint16_t group = group_number(name);
+  if (group == 0) return 0;
+  const uint64_t marked = reset_flows(group, pool);
+  changed_walk_[group] = sweeper_.walks();
+  return marked;
+}
+
+Rehearsal::Room Balancer::table_room() {
+  const uint64_t capacity = storage_.head().capacity, entries = sweeper_.census().entries;
+  return {capacity, entries, capacity - std::min(capacity, entries)};
+}
+
+Result<DrainReport> Balancer::drain_report(const std::string& service) {
+  const Result<ServiceStatus> found = this->service(service);
+  if (const auto* problem = std::get_if<Problem>(&found)) return *problem;
+  uint16_t number = 0;
+  for (uint16_t n : registry_.services())
+    if (registry_.service(n).name == service) number = n;
+  const teal_split& split = registry_.split(registry_.service(number).group);
+  DrainReport report;
+  report.service = service;
+  const uint8_t left = teal_split_active(split.current) ? TEAL_BLUE : TEAL_GREEN;
+  report.pool = model::to_string(static_cast<model::Pool>(left));
+  report.draining = teal_split_draining(split.current) != 0;
+  report.idle_edges_s = {1, 10, 60, 300, 900, 3600};
+  report.idle_flows.assign(report.idle_edges_s.size() + 1, 0);
+  report.by_age.assign(ages_told, 0);
+  const uint32_t now = engine_.now();
+  const uint32_t generation_mask = teal_val_generation(~0ull);
+  const auto generation = static_cast<uint32_t>(teal_split_generation(split.current));
+  flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket*, int) {
+    if (teal_key_service(key) != number || teal_val_pool(val) != left) return true;
+    const uint8_t state = teal_val_state(val);
+    if (state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
+    report.flows++;
+    const uint32_t idle_s = teal_val_age(val, now) / TEAL_TICKS_PER_S;
+    report.longest_idle_s = std::max(report.longest_idle_s, idle_s);
+    size_t bucket = 0;
+    while (bucket < report.idle_edges_s.size() && idle_s > report.idle_edges_s[bucket]) bucket++;
+    report.idle_flows[bucket]++;
+    const uint32_t outlived = (generation - teal_val_generation(val)) & generation_mask;
+    report.by_age[std::min<size_t>(outlived, ages_told - 1)]++;
+    return true;
+  });
+  return report;
+}
+
+Result<PreviewStatus> Balancer::preview_of(const std::string& service) {
+  const Result<uint16_t> found = find(service);
+  if (const auto* problem = std::get_if<Problem>(&found)) return *problem;
+  const uint16_t number = std::get<uint16_t>(found);
+  PreviewStatus status;
+  status.service = service;
+  const teal_split& split = registry_.split(registry_.service(number).group);
+  status.pool = model::to_string(teal_split_active(split.current) ? model::Pool::blue : model::Pool::green);
+  if (const auto* config = config_of(number))
+    for (const model::Prefix& p : config->preview.clients) status.clients.push_back(p.str());
+  status.changed_live = preview_changed_.contains(service);
+  return status;
+}
+
+// Lasts until the next reload, which takes the file's word, or until teald is started anew.
+Result<PreviewStatus> Balancer::change_preview(const std::string& service, const std::vector<model::Prefix>& clients) {
+  const Result<uint16_t> found = find(service);
+  if (const auto* problem = std::get_if<Problem>(&found)) return *problem;
+  for (auto& s : config_.services) {
+    if (s.name != service) continue;
+    const auto before = s.preview.clients;
+    s.preview.clients = clients;
+    try {
+      if (started_) publish();
+    } catch (const std::exception& e) {
+      s.preview.clients = before;
+      return make_problem(ProblemCode::no_room, e.what());
+    }
+    preview_changed_.insert(service);
+  }
+  return preview_of(service);
+}
+
+}  // namespace teal::control
