@@ -307,6 +307,11 @@ bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
   return false;
 }
 
+bool Pipeline::is_local(const Item& item) const {
+  const uint64_t key = teal_match_key(secret_, item.pkt.family, &item.client, 0, 0, TEAL_MATCH_LOCAL);
+  return teal_match_find(view_->match, view_->match_mask, secret_, key) != 0;
+}
+
 void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   const bool shared = view_->endpoints[item.endpoint].count > 1;
   if (shared && (slot == nullptr || teal_val_backend(val) != item.backend)) {
@@ -314,6 +319,8 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
     val = 0;
     find_reply(item, &slot, &val);
   }
+  // What answers the host itself (a health check, an operator's curl) answers no client.
+  if (TEAL_UNLIKELY(slot == nullptr) && is_local(item)) return kernel(item.m, item.in_port, item.pkt);
   const teal_service& service = view_->services[item.service];
   const bool tcp = item.pkt.proto == TEAL_PROTO_TCP;
   if (TEAL_LIKELY(slot != nullptr)) {

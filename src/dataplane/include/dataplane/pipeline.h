@@ -81,6 +81,7 @@ class Pipeline {
   void finish(Item& item);
   void to_backend(Item& item, uint64_t* slot, uint64_t val);
   void to_client(Item& item, uint64_t* slot, uint64_t val);
+  bool is_local(const Item& item) const;  // its client is the host itself
   void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
   uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
                   uint64_t* generation);
