@@ -108,7 +108,8 @@ class Pipeline {
   void kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt);
 
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client) const {
-    return view_->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client)];
+    return view_
+        ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client)];
   }
   static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side);
   bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const;

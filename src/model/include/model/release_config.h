@@ -70,10 +70,10 @@ struct PreviewConfig {
 };
 
 struct AffinityConfig {
-  bool by_client = false;    // false: none
+  bool by_client = false;     // false: none
   uint32_t timeout_s = 1800;  // 1 to 86,400
-  uint8_t prefix4 = 32;      // clients of one prefix follow each other: 8 to 32
-  uint8_t prefix6 = 128;     // 16 to 128
+  uint8_t prefix4 = 32;       // clients of one prefix follow each other: 8 to 32
+  uint8_t prefix6 = 128;      // 16 to 128
   bool operator==(const AffinityConfig&) const = default;
 };
 

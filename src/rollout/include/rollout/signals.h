@@ -9,14 +9,14 @@
 
 namespace teal::rollout {
 
-struct PoolSignals {  // counters, all rising
-  uint64_t begun = 0;            // flows that began with a SYN (or a first datagram)
-  uint64_t handshakes = 0;       // completed
-  uint64_t syn_retransmits = 0;  // SYNs that met a half-open entry
-  uint64_t refused = 0;          // reset before the handshake ended
-  uint64_t timed_out = 0;        // half-open entries that ran out of time
-  uint64_t early_resets = 0;     // reset after the handshake, before the backend sent data
-  uint64_t resets = 0;           // reset later
+struct PoolSignals {                                         // counters, all rising
+  uint64_t begun = 0;                                        // flows that began with a SYN (or a first datagram)
+  uint64_t handshakes = 0;                                   // completed
+  uint64_t syn_retransmits = 0;                              // SYNs that met a half-open entry
+  uint64_t refused = 0;                                      // reset before the handshake ended
+  uint64_t timed_out = 0;                                    // half-open entries that ran out of time
+  uint64_t early_resets = 0;                                 // reset after the handshake, before the backend sent data
+  uint64_t resets = 0;                                       // reset later
   std::array<uint64_t, TEAL_HANDSHAKE_BUCKETS> handshake{};  // by time: bucket i ends at teal_handshake_edge(i)
 
   PoolSignals operator-(const PoolSignals& before) const {
