@@ -113,6 +113,13 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   return teal_forward(t, svc, backend);
 }
 
+TEAL_INLINE uint32_t teal_match(struct teal_trip *t, const struct teal_addr *addr, teal_be16 port, uint8_t proto,
+                                uint8_t kind) {
+  const struct teal_secret *s = &t->view->secret;
+  uint64_t key = teal_match_key(s, t->family, addr, port, proto, kind);
+  return teal_match_find(t->view->match, t->view->match_mask & (TEAL_XDP_MATCH - 1), s, key);
+}
+
 /* Stages 3 to 5 of a NAT backend's reply. */
 TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   struct teal_reach r = teal_reach_of(t->view, t->half);
@@ -132,6 +139,8 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
       if (slot && teal_val_backend(val) != t->backend) slot = 0;
     }
   }
+  /* What answers the host itself (a health check, an operator's curl) answers no client. */
+  if (TEAL_UNLIKELY(slot == 0) && teal_match(t, &t->client, 0, 0, TEAL_MATCH_LOCAL)) return teal_kernel(t);
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
   if (TEAL_LIKELY(slot != 0)) {
     if (TEAL_UNLIKELY(teal_val_backend(val) != t->backend)) return teal_drop(t, TEAL_DROP_reply_mismatch);
@@ -180,13 +189,6 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   }
   teal_event(t, TEAL_EV_replies);
   return teal_send(t, hop);
-}
-
-TEAL_INLINE uint32_t teal_match(struct teal_trip *t, const struct teal_addr *addr, teal_be16 port, uint8_t proto,
-                                uint8_t kind) {
-  const struct teal_secret *s = &t->view->secret;
-  uint64_t key = teal_match_key(s, t->family, addr, port, proto, kind);
-  return teal_match_find(t->view->match, t->view->match_mask & (TEAL_XDP_MATCH - 1), s, key);
 }
 
 TEAL_INLINE int teal_addresses(struct teal_trip *t, struct teal_addr *src, struct teal_addr *dst) {

@@ -47,7 +47,8 @@ void NatRewrite(benchmark::State& state) {
   benchmark::DoNotOptimize(bytes);  // the frame is somebody else's to look at
   for (auto _ : state) {
     to.v4++;
-    teal_nat(f.bytes + pkt.l3, f.bytes + pkt.l4, pkt.family, pkt.proto, TEAL_SIDE_DST, &to, static_cast<uint16_t>(to.v4));
+    teal_nat(f.bytes + pkt.l3, f.bytes + pkt.l4, pkt.family, pkt.proto, TEAL_SIDE_DST, &to,
+             static_cast<uint16_t>(to.v4));
     benchmark::ClobberMemory();
   }
 }

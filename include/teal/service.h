@@ -86,6 +86,7 @@ enum teal_match_kind {
   TEAL_MATCH_ENDPOINT = 2,     /* source address, port and protocol are a NAT backend's */
   TEAL_MATCH_VIP_ADDRESS = 3,  /* an address that some service has (fragments carry no port) */
   TEAL_MATCH_BACKEND_ADDRESS = 4, /* an address that some NAT backend has; index: a backend number */
+  TEAL_MATCH_LOCAL = 5,        /* an address of the host itself */
 };
 
 struct teal_match_slot {

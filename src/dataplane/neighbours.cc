@@ -20,6 +20,12 @@ void Pipeline::kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt) {
   sink_.to_kernel(port, m);
 }
 
+// Whether the packet's client is the host itself.
+bool Pipeline::is_local(const Item& item) const {
+  const uint64_t key = teal_match_key(secret_, item.pkt.family, &item.client, 0, 0, TEAL_MATCH_LOCAL);
+  return teal_match_find(view_->match, view_->match_mask, secret_, key) != 0;
+}
+
 // Keeps the packet, unchanged, until the next hop is known or 500 ms are over; it then runs through all stages again.
 void Pipeline::hold(Item& item, uint8_t family, const teal_addr& destination) {
   if (held_count_ == held_.size() || (retry_deadline_ != 0 && tsc_ > retry_deadline_))

@@ -269,7 +269,8 @@ void Pipeline::forward(Item& item, const teal_service& service, uint16_t number)
     counters_.event[TEAL_EV_mss_clamped] +=
         static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
   if (service.forward == TEAL_FORWARD_nat) {
-    teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &backend.addr, backend.port);
+    teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &backend.addr,
+             backend.port);
     teal_addr seen;
     if (view_->hairpin_any && hairpin_of(item.pkt.family, item.client, &seen)) {
       teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &seen);
@@ -314,6 +315,8 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
     val = 0;
     find_reply(item, &slot, &val);
   }
+  // What answers the host itself (a health check, an operator's curl) answers no client.
+  if (TEAL_UNLIKELY(slot == nullptr) && is_local(item)) return kernel(item.m, item.in_port, item.pkt);
   const teal_service& service = view_->services[item.service];
   const bool tcp = item.pkt.proto == TEAL_PROTO_TCP;
   if (TEAL_LIKELY(slot != nullptr)) {
@@ -347,10 +350,13 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   if (service.mss_clamp != 0 && (item.pkt.tcp_flags & TEAL_TCP_SYN))
     counters_.event[TEAL_EV_mss_clamped] +=
         static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
-  teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip, service.port);
+  teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip,
+           service.port);
   if (view_->hairpin_any) {
     const teal_addr seen = address_of(data, item.pkt, TEAL_SIDE_DST);
-    if (!teal_addr_equal(&seen, &item.client)) teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &item.client);
+    if (!teal_addr_equal(&seen, &item.client))
+      teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST,
+                       &item.client);
   }
   counters_.event[TEAL_EV_replies]++;
   emit(item, hop, nullptr);

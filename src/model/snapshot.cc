@@ -223,6 +223,11 @@ void Snapshot::add_routes(const SnapshotInput& input) {
 }
 
 void Snapshot::build_match(const SnapshotInput& input) {
+  for (const LocalAddress& local : input.topology.addresses) {
+    const teal_addr raw = local.prefix.address.raw();
+    match_keys_.emplace_back(teal_match_key(&input.secret, local.prefix.address.family, &raw, 0, 0, TEAL_MATCH_LOCAL),
+                             1);
+  }
   // A retired service may have left its address to a new one: the new one (higher in the list) must answer.
   std::map<uint64_t, uint32_t> keys;
   for (const auto& [key, index] : match_keys_) {

@@ -36,6 +36,11 @@ for n in (V4, V6):
     multi = Ether(src=ROUTER, dst="ff:ff:ff:ff:ff:ff") / tcp(n, n.client, 40000, n.vip, 80, "S")
     c.send("a service's packet as broadcast is no service's", 0, multi, kernel(0, multi))
     c.no_flow(n.client, 40000)
+    answer = from_backend(n.blue, tcp(n, n.blue, 8080, n.tunnel_source, 50000, "SA", 1, 2))
+    c.send("a backend answers the host itself", 1, answer, kernel(1, answer),
+           events={"to_kernel": 1, "replies": 0, "reply_untracked": 0, "flows_recovered": 0})
+    answer = from_backend(n.blue, tcp(n, n.blue, 8080, n.tunnel_source, 50000, "PA", 1, 2, b"hello"))
+    c.send("and goes on", 1, answer, kernel(1, answer), events={"to_kernel": 1, "replies": 0, "flows_recovered": 0})
 
     # ---- malformed
     c = Case(f"truncated/{v}", [service(n), service(n, "dns", 53, protocol="udp", backend_port=5353)], "frames cut at every length")

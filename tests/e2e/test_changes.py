@@ -207,6 +207,9 @@ def test_host_traffic(world, kind="af_packet"):
     switch(teald, [], "green")
     check(ssh.say() == "host", "ssh to the host after a cutover")
     ssh.close()
+    backend = at.address("blue1")
+    own = at.edge.run("curl", "-sS", "-m", 3, f"http://{backend}/name", ok=False).stdout.strip()
+    check(own.startswith("blue"), f"the host's own request to a backend on its service port was answered {own!r}")
     mac = at.client.run("ip", "neigh", "show", "10.1.0.100").stdout
     check("lladdr" in mac, f"ARP for the VIP gave {mac}")
     until(lambda: fetch(at).startswith("green"), 5, "the service answers from green")

@@ -164,7 +164,8 @@ void nat(const Bytes& before, const teal_pkt& pkt, int side, const teal_addr& to
 
   // And back: the very bytes, but that a checksum of 0 and of 0xffff are one number.
   const teal_addr was = address_of(&before[pkt.l3], pkt.family, side);
-  teal_nat(f.data.get() + pkt.l3, f.data.get() + pkt.l4, pkt.family, pkt.proto, side, &was, side == TEAL_SIDE_SRC ? pkt.sport : pkt.dport);
+  teal_nat(f.data.get() + pkt.l3, f.data.get() + pkt.l4, pkt.family, pkt.proto, side, &was,
+           side == TEAL_SIDE_SRC ? pkt.sport : pkt.dport);
   Bytes back = f.bytes();
   for (size_t at : {csum, pkt.family == 4 ? pkt.l3 + size_t{10} : csum})
     if (be16(&back[at]) % 65535 == be16(&before[at]) % 65535) std::memcpy(&back[at], &before[at], 2);

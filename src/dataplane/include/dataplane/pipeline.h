@@ -81,6 +81,7 @@ class Pipeline {
   void finish(Item& item);
   void to_backend(Item& item, uint64_t* slot, uint64_t val);
   void to_client(Item& item, uint64_t* slot, uint64_t val);
+  bool is_local(const Item& item) const;  // its client is the host itself
   void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
   uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
                   uint64_t* generation);
@@ -107,7 +108,8 @@ class Pipeline {
   void kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt);
 
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client) const {
-    return view_->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client)];
+    return view_
+        ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client)];
   }
   static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side);
   bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const;
