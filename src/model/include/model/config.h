@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/address.h"
+#include "model/release_config.h"
 
 namespace teal::model {
 
@@ -37,6 +38,7 @@ struct ControlConfig {
   unsigned mode = 0660;  // permission bits of the socket
   std::string group;     // owning group of the socket; empty: that of the process
   std::string audit_log = "/var/log/teal/audit.jsonl";
+  std::string state_dir = "/var/lib/teal";  // where rollouts under way are kept over a restart
   bool operator==(const ControlConfig&) const = default;
 };
 
@@ -100,6 +102,10 @@ struct ServiceConfig {
   Pool active = Pool::blue;             // where new flows go when the service (or its group) is seen for the first time
   uint16_t mss_clamp = 0;               // upper bound for the MSS option of SYNs, bytes, 88 to 65,535; 0: left alone
   std::vector<BackendConfig> pools[2];  // by Pool
+  RolloutConfig rollout{};              // the same in all services of a group
+  PreviewConfig preview{};
+  AffinityConfig affinity{};
+  HealthConfig health{};
   bool operator==(const ServiceConfig&) const = default;
 };
 

@@ -13,6 +13,7 @@
 namespace teal::model {
 
 enum class FlowsAction : uint8_t { keep = 0, reset = 1 };
+const char* to_string(FlowsAction v);
 
 // A Prometheus query that must hold: its value `below` (or above) the threshold. Several series: every one of them.
 struct PrometheusRule {
@@ -54,7 +55,7 @@ struct RolloutConfig {
   FlowsAction at_deadline = FlowsAction::keep;
   FlowsAction rollback_flows = FlowsAction::keep;  // of an automatic rollback: flows already on the new pool
   std::vector<Rule> rules;                         // empty: default_rules()
-  uint32_t min_sample = 50;                        // handshakes of the judged pool, below which nothing is judged
+  uint32_t min_sample = 50;                        // flows begun on the judged pool, below which nothing is judged
   double confidence = 0.999;                       // of the significance test, 0.9 to 0.999999
   std::vector<PrometheusRule> prometheus;
   uint32_t prometheus_interval_s = 10;

@@ -5,7 +5,9 @@
 //   green.handshake_p99 < 1.5 x blue           against the other pool in the same window
 //   target.reset_ratio < 0.05                  target: the pool that the rollout goes to; other: the one it leaves
 //
-// "<" is the only comparison: signals count what is bad. Durations: "ms" or "s".
+// The pool before the dot is target, blue or green: that the pool a rollout leaves is bad is no reason to go back to it.
+// "<" is the only comparison: signals count what is bad. Ratios: 0 to 1 or percent, both excluded; times: "ms" or "s", at
+// most 4 s, where the histogram of the handshakes ends; factors: 1 to 1,000.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,9 @@ const char* to_string(Signal v);
 bool is_ratio(Signal v);
 
 enum class Subject : uint8_t { target, other, blue, green };
+const char* to_string(Subject v);
+// Whom a comparison is with: target and other, blue and green.
+Subject counterpart(Subject v);
 
 struct Rule {
   Subject subject = Subject::target;
@@ -39,7 +44,7 @@ struct Rule {
 
 struct RuleResult {
   std::optional<Rule> rule;
-  std::string error;  // what was expected, when there is no rule
+  std::string error;  // what was found and what was expected, when there is no rule; one line
 };
 RuleResult parse_rule(const std::string& text);
 
