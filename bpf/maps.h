@@ -47,6 +47,14 @@ struct { /* entries: possible CPUs, set by the loader */
   __type(value, struct teal_xdp_cpu);
 } teal_cpus SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, TEAL_SIGNAL_COPIES);
+  __type(key, uint32_t);
+  __type(value, struct teal_xdp_signals);
+} teal_signals SEC(".maps");
+
 struct teal_maglev_map {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, 1);

@@ -7,7 +7,7 @@
 #define TEAL_BPF_NEWCOMER_H
 
 #include "seldom.h"
-#include "teal/decide.h"
+#include "teal/affinity.h"
 
 /* What these functions are given and give back; it lies in the scratch, for the stack has 512 bytes only. */
 struct teal_newcomer {
@@ -23,6 +23,7 @@ struct teal_newcomer {
   uint32_t endpoint;
   uint32_t backend; /* of a reply, once found */
   uint32_t found;
+  uint32_t pins; /* the service has affinity */
 };
 
 struct teal_scratch {
@@ -116,7 +117,75 @@ TEAL_SEPARATE int teal_xdp_clashes(struct teal_newcomer *w, uint32_t backend) {
   return w->found;
 }
 
-/* The backend of a flow without an entry, by split, then Maglev; insertion.val is its entry. 0: none, dropped and
+/* Writes or refreshes the affinity that the flow of value `flow` gives its client. */
+TEAL_SEPARATE int teal_xdp_pin(struct teal_newcomer *w, uint64_t flow) {
+  if (!w) return 0;
+  struct teal_xdp_view *v = teal_view_at(w->half & 1);
+  if (!v) return 0;
+  const struct teal_service *svc = &v->services[w->service & (TEAL_SERVICES - 1)];
+  struct teal_split *split = teal_split_at(svc->group);
+  if (!split) return 0;
+  struct teal_insertion *n = &w->insertion;
+  struct teal_reach r = teal_reach_of(v, w->half);
+  n->key = teal_affinity_key(&v->secret, svc, &w->client, (uint16_t)w->service);
+  n->val = teal_affinity_val(flow, n->key.check, n->now);
+  n->replace = 0;
+  uint64_t val = 0;
+  uint64_t *slot = teal_find(&r, &n->key, &val);
+  if (!slot) return teal_insert(&r, n);
+  if (teal_affinity_binds(svc, val, TEAL_LOAD(&split->current), n->now)) {
+    if (teal_val_pool(val) != teal_val_pool(flow)) return 0; /* the first connection's pool stays */
+    n->val = (val & ~(uint64_t)TEAL_STAMP_MASK) | teal_stamp(TEAL_FLOW_affinity, n->now);
+  }
+  return TEAL_CAS(slot, val, n->val);
+}
+
+/* One try to write what teal_val_after() says over w->insertion.val: 1 written or nothing to write, 0 try again over what
+ * stands there (insertion.val now). `how`: protocol | direction << 8 | TCP flags << 16 | two-way << 24. */
+TEAL_SEPARATE int teal_xdp_touch_once(struct teal_newcomer *w, uint64_t *slot, uint32_t how) {
+  if (!slot || !w) return 1;
+  uint64_t val = w->insertion.val;
+  uint64_t next = teal_val_after(val, (uint8_t)how, (uint8_t)(how >> 8), (uint8_t)(how >> 16), (uint8_t)(how >> 24),
+                                 w->insertion.now);
+  w->insertion.replace = next;
+  if (next == val || TEAL_CAS(slot, val, next)) return 1;
+  uint64_t there = TEAL_LOAD(slot);
+  w->insertion.replace = val;
+  if (there == 0 || ((there ^ val) & ~TEAL_VAL_MOVES) != 0) return 1; /* recycled or replaced: nothing to write */
+  w->insertion.val = there;
+  return 0;
+}
+
+/* Moves an entry on by a packet, counts what that says of the backend. 1 when the client's affinity is to be kept. A SYN
+ * that meets a half-open entry writes nothing and is counted. */
+TEAL_SEPARATE int teal_xdp_touch(struct teal_newcomer *w, uint64_t *slot, uint32_t how) {
+  if (!slot || !w) return 0;
+  for (int i = 0; i < 4; i++)
+    if (teal_xdp_touch_once(w, slot, how)) break;
+  uint64_t was = w->insertion.val, is = w->insertion.replace;
+  uint8_t dir = (uint8_t)(how >> 8), flags = (uint8_t)(how >> 16), two_way = (uint8_t)(how >> 24);
+  struct teal_signal_counts *c = teal_signals_at(w->service, was);
+  if (!c || (uint8_t)how != TEAL_PROTO_TCP) return w->pins && teal_state_pins(teal_val_state(is));
+  if (is == was && teal_is_retransmit(was, dir, flags)) TEAL_COUNT(&c->syn_retransmits);
+  teal_signal_count(c, teal_signals_of(was, is, dir, two_way), teal_val_fine_age(was, w->insertion.now));
+  return w->pins && teal_state_pins(teal_val_state(is));
+}
+
+/* The pool that a client's affinity or a preview says; the split's else. */
+TEAL_INLINE uint32_t teal_xdp_pool(struct teal_newcomer *w, struct teal_xdp_view *v, const struct teal_service *svc,
+                                   uint64_t word, uint32_t pool) {
+  if (w->action != TEAL_ACT_ENTER) return pool;
+  if ((svc->flags & TEAL_SERVICE_PREVIEW) && teal_xdp_route(w->half, w->family, &w->client, w->service, 0))
+    return teal_preview_pool(svc);
+  if (!(svc->flags & TEAL_SERVICE_AFFINITY)) return pool;
+  struct teal_reach r = teal_reach_of(v, w->half);
+  struct teal_flow_key key = teal_affinity_key(&v->secret, svc, &w->client, (uint16_t)w->service);
+  uint64_t val = 0;
+  if (!teal_find(&r, &key, &val) || !teal_affinity_binds(svc, val, word, w->insertion.now)) return pool;
+  return svc->maglev[teal_val_pool(val) & 1] ? teal_val_pool(val) : pool;
+}
+
+/* The backend of a flow without an entry, by preview, affinity, split, then Maglev; insertion.val is its entry. 0: none, dropped and
  * counted. */
 TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   if (!w) return 0;
@@ -131,6 +200,7 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   uint64_t current = TEAL_LOAD(&split->current);
   uint64_t word = teal_deciding_split(w->action, current, TEAL_LOAD(&split->previous));
   uint32_t pool = (uint32_t)teal_pool_of(word, teal_point(s, teal_point_basis(s, svc, &w->client, key)));
+  if (svc->flags & (TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY)) pool = teal_xdp_pool(w, v, svc, word, pool);
   uint32_t outer = (w->half & 1) * TEAL_XDP_MAGLEVS + (w->service & (TEAL_SERVICES - 1)) * 2 + (pool & 1), zero = 0;
   void *inner = svc->maglev[pool & 1] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;
   struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
@@ -179,6 +249,8 @@ TEAL_SEPARATE int teal_xdp_enter(struct teal_newcomer *w) {
     cpu->event[TEAL_EV_flows_moved]++;
     sc->moved++;
   }
+  struct teal_signal_counts *signals = teal_signals_at(w->service, wanted);
+  if (signals && w->action == TEAL_ACT_ENTER) TEAL_COUNT(&signals->begun);
   cpu->event[TEAL_EV_flows_new]++;
   sc->new_flows[teal_val_pool(wanted) & 1]++;
   if (w->action == TEAL_ACT_RECOVER) {

@@ -12,7 +12,7 @@
 
 /* teal_route_find() and teal_clamp_mss() with bpf_loop() around their steps: the verifier walks a step once. */
 struct teal_routing {
-  uint32_t half, family, hop, from;
+  uint32_t half, family, hop, service, from;
   struct teal_addr to;
 };
 
@@ -21,25 +21,29 @@ static long teal_route_step(uint32_t i, void *arg) {
   struct teal_xdp_view *v = teal_view_at(w->half & 1);
   i += w->from;
   if (!v || i >= TEAL_ROUTE_LENGTHS) return 1;
-  const struct teal_route_length *l = &v->lengths.at[w->family == 4 ? 0 : 1][i];
+  const struct teal_route_lengths *lengths = w->service ? &v->previews : &v->lengths;
+  const struct teal_route_length *l = &lengths->at[w->family == 4 ? 0 : 1][i];
   struct teal_addr net;
   for (int k = 0; k < 4; k++) net.words[k] = w->to.words[k] & l->mask.words[k];
-  w->hop = teal_route_probe(v->routes, v->route_mask & (TEAL_XDP_ROUTES - 1), &v->secret, (uint8_t)w->family, &net, l->length);
+  w->hop = teal_route_probe(v->routes, v->route_mask & (TEAL_XDP_ROUTES - 1), &v->secret, w->family, &net, l->length,
+                            w->service);
   return w->hop != 0;
 }
 
-/* Index of the next hop for `to` from the prefix length `from` on; 0 when there is no route. */
-TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const struct teal_addr *to, uint32_t from) {
+/* teal_route_find() from the length `from` on. */
+TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const struct teal_addr *to, uint32_t service,
+                                      uint32_t from) {
   struct teal_xdp_view *v = teal_view_at(half & 1);
   if (!v || !to) return 0;
-  struct teal_routing w = {half, family, 0, from, *to};
-  bpf_loop(v->lengths.count[family == 4 ? 0 : 1], teal_route_step, &w, 0);
+  struct teal_routing w = {half, family, 0, service, from, *to};
+  const struct teal_route_lengths *lengths = service ? &v->previews : &v->lengths;
+  bpf_loop(lengths->count[family == 4 ? 0 : 1], teal_route_step, &w, 0);
   return w.hop;
 }
 
 #define TEAL_FIRST_LENGTHS 3
 
-/* By the first lengths alone (neighbours, their subnets, the default), without bpf_loop(). */
+/* A client's next hop by the first lengths alone (neighbours, their subnets, the default), without bpf_loop(). */
 TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, const struct teal_addr *to) {
   struct teal_xdp_view *v = teal_view_at(half & 1);
   if (!v || !to) return 0;
@@ -49,7 +53,7 @@ TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, cons
     const struct teal_route_length *l = &v->lengths.at[which][i];
     struct teal_addr net;
     for (int k = 0; k < 4; k++) net.words[k] = to->words[k] & l->mask.words[k];
-    uint32_t hop = teal_route_probe(v->routes, v->route_mask & (TEAL_XDP_ROUTES - 1), &v->secret, family, &net, l->length);
+    uint32_t hop = teal_route_probe(v->routes, v->route_mask & (TEAL_XDP_ROUTES - 1), &v->secret, family, &net, l->length, 0);
     if (hop) return hop;
   }
   return 0;
@@ -121,18 +125,10 @@ TEAL_SEPARATE int teal_xdp_hairpin_client(uint32_t half, uint32_t family, struct
   return 1;
 }
 
-/* Writes what teal_val_after() says over `val`, and over what stands there instead as long as it is the same flow's.
- * `how`: protocol | direction << 8 | TCP flags << 16 | two-way << 24. */
-TEAL_SEPARATE int teal_xdp_touch(uint64_t *slot, uint64_t val, uint32_t how, uint32_t now) {
-  if (!slot) return 0;
-  for (int i = 0; i < 8; i++) {
-    uint64_t next = teal_val_after(val, (uint8_t)how, (uint8_t)(how >> 8), (uint8_t)(how >> 16), (uint8_t)(how >> 24), now);
-    if (next == val || TEAL_CAS(slot, val, next)) return 1;
-    uint64_t there = TEAL_LOAD(slot);
-    if (there == 0 || ((there ^ val) & ~(15ull << 38 | TEAL_STAMP_MASK)) != 0) return 0; /* recycled or replaced */
-    val = there;
-  }
-  return 0;
+TEAL_INLINE struct teal_signal_counts *teal_signals_at(uint32_t service, uint64_t val) {
+  uint32_t copy = bpf_get_smp_processor_id() & (TEAL_SIGNAL_COPIES - 1);
+  struct teal_xdp_signals *s = bpf_map_lookup_elem(&teal_signals, &copy);
+  return s ? &s->count[service & (TEAL_SERVICES - 1)][teal_signal_index(val) & (2 * TEAL_SIGNAL_GENERATIONS - 1)] : 0;
 }
 
 /* teal_parse_any() of the frame; its length in bytes, all fragments of a scattered one. */

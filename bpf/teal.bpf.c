@@ -10,11 +10,37 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* What the functions of newcomer.h want to know of the packet. */
+TEAL_INLINE struct teal_newcomer *teal_introduce(struct teal_trip *t, enum teal_action action, uint64_t old,
+                                                 teal_be16 client_port) {
+  struct teal_scratch *scratch = teal_scratch_here();
+  if (!scratch) return 0;
+  struct teal_newcomer *w = &scratch->newcomer;
+  w->half = t->half;
+  w->service = t->service;
+  w->family = t->family;
+  w->proto = t->proto;
+  w->action = action;
+  w->port = client_port;
+  w->client = t->client;
+  w->insertion.key = t->key;
+  w->insertion.replace = old;
+  w->insertion.now = t->now;
+  return w;
+}
+
 /* Last-seen and TCP state of an entry; most packets change neither. */
-TEAL_INLINE void teal_touch(struct teal_trip *t, uint64_t *slot, uint64_t val, uint32_t dir, uint32_t two_way) {
-  uint32_t flags = t->pkt.tcp_flags, proto = t->proto;
-  if (TEAL_LIKELY(teal_val_after(val, proto, (uint8_t)dir, (uint8_t)flags, (uint8_t)two_way, t->now) == val)) return;
-  teal_xdp_touch(slot, val, proto | dir << 8 | flags << 16 | two_way << 24, t->now);
+TEAL_INLINE void teal_touch(struct teal_trip *t, const struct teal_service *svc, uint64_t *slot, uint64_t val, uint32_t dir,
+                            teal_be16 client_port) {
+  uint32_t flags = t->pkt.tcp_flags, proto = t->proto, two_way = svc->forward == TEAL_FORWARD_nat;
+  int again = teal_is_retransmit(val, (uint8_t)dir, (uint8_t)flags);
+  if (TEAL_LIKELY(teal_val_after(val, proto, (uint8_t)dir, (uint8_t)flags, (uint8_t)two_way, t->now) == val && !again))
+    return;
+  struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_KEEP, 0, client_port);
+  if (!w) return;
+  w->pins = svc->flags & TEAL_SERVICE_AFFINITY;
+  w->insertion.val = val;
+  if (teal_xdp_touch(w, slot, proto | dir << 8 | flags << 16 | two_way << 24)) teal_xdp_pin(w, val);
 }
 
 /* Whether a packet to backend `number` is a worker's. Asked before the table is written: the worker does it then, and
@@ -63,25 +89,6 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   return tunnel ? teal_send_tunnel(t, b, traffic_class) : teal_send(t, hop);
 }
 
-/* What the functions of newcomer.h want to know of the packet. */
-TEAL_INLINE struct teal_newcomer *teal_introduce(struct teal_trip *t, enum teal_action action, uint64_t old,
-                                                 teal_be16 client_port) {
-  struct teal_scratch *scratch = teal_scratch_here();
-  if (!scratch) return 0;
-  struct teal_newcomer *w = &scratch->newcomer;
-  w->half = t->half;
-  w->service = t->service;
-  w->family = t->family;
-  w->proto = t->proto;
-  w->action = action;
-  w->port = client_port;
-  w->client = t->client;
-  w->insertion.key = t->key;
-  w->insertion.replace = old;
-  w->insertion.now = t->now;
-  return w;
-}
-
 /* Stages 3 to 5 of a client's packet. */
 TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
@@ -93,7 +100,7 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   if (TEAL_LIKELY(slot && action == TEAL_ACT_KEEP)) {
     backend = teal_val_backend(val);
     if (TEAL_UNLIKELY(teal_worker_sends(t, svc, backend))) return teal_punt(t);
-    teal_touch(t, slot, val, TEAL_TO_BACKEND, svc->forward == TEAL_FORWARD_nat);
+    teal_touch(t, svc, slot, val, TEAL_TO_BACKEND, t->pkt.sport);
   } else {
     if (action == TEAL_ACT_RESET) return teal_punt(t);
     if ((svc->flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return teal_kernel(t);
@@ -148,14 +155,14 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   }
   struct teal_addr client = t->client;
   uint32_t index = teal_xdp_route_first(t->half, t->family, &client);
-  if (TEAL_UNLIKELY(index == 0)) index = teal_xdp_route(t->half, t->family, &client, TEAL_FIRST_LENGTHS);
+  if (TEAL_UNLIKELY(index == 0)) index = teal_xdp_route(t->half, t->family, &client, 0, TEAL_FIRST_LENGTHS);
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
   if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
     return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
   /* The worker does all that follows. */
   if (TEAL_UNLIKELY(t->pkt.l3_len > hop->mtu || !teal_ours_to_send(t, hop))) return teal_punt(t);
   if (TEAL_LIKELY(slot != 0)) {
-    teal_touch(t, slot, val, TEAL_TO_CLIENT, 1);
+    teal_touch(t, svc, slot, val, TEAL_TO_CLIENT, t->pkt.dport);
   } else {
     /* The backend knows best which flows are its own: one that the table lost is entered again from its reply. */
     int enters = t->proto == TEAL_PROTO_TCP && !shared &&

@@ -11,7 +11,7 @@
 #include "teal/table.h"
 
 #define TEAL_MAGIC 0x31656c6261546c54ull /* "TlTable1" */
-#define TEAL_LAYOUT 1
+#define TEAL_LAYOUT 2 /* 1: ticks of 1/16 s as the clock, 14 check bits */
 #define TEAL_LOCKS 65536u
 #define TEAL_GROUPS 4096u
 #define TEAL_SERVICES 4096u

@@ -16,7 +16,7 @@ struct teal_route_slot {
   uint32_t hop;         /* index of the next hop */
   uint8_t family;       /* 0: free */
   uint8_t length;
-  uint16_t unused;
+  uint16_t service;     /* 0: a route; else the net is one of this service's preview clients */
 };
 
 struct teal_route_length {
@@ -38,35 +38,38 @@ TEAL_INLINE void teal_addr_mask(struct teal_addr *a, uint32_t length) {
 }
 
 /* One multiplication by a secret odd number is a universal family: enough for a table whose keys the kernel gives. */
-TEAL_INLINE uint64_t teal_route_hash(const struct teal_secret *s, const struct teal_addr *net, uint32_t length) {
+TEAL_INLINE uint64_t teal_route_hash(const struct teal_secret *s, const struct teal_addr *net, uint32_t length,
+                                     uint32_t service) {
   uint64_t hi = (uint64_t)net->words[0] << 32 | net->words[1];
   uint64_t lo = (uint64_t)net->words[2] << 32 | net->words[3];
-  uint64_t x = hi + lo * 0x9e3779b97f4a7c15ull + length;
+  uint64_t x = hi + lo * 0x9e3779b97f4a7c15ull + ((uint64_t)service << 8 | length);
   return (x ^ x >> 32) * s->mul[0];
 }
 
 TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_slot *slots, uint32_t mask, const struct teal_secret *s,
-                                      uint32_t family, const struct teal_addr *net, uint32_t length) {
-  uint32_t at = (uint32_t)(teal_route_hash(s, net, length) >> 40) & mask;
+                                      uint32_t family, const struct teal_addr *net, uint32_t length, uint32_t service) {
+  uint32_t at = (uint32_t)(teal_route_hash(s, net, length, service) >> 40) & mask;
   for (int i = 0; i < TEAL_MATCH_PROBES; i++) {
     const struct teal_route_slot *slot = &slots[(at + (uint32_t)i) & mask];
     if (slot->family == 0) return 0;
-    if (slot->family == family && slot->length == length && teal_addr_equal(&slot->net, net)) return slot->hop;
+    if (slot->family == family && slot->length == length && slot->service == service && teal_addr_equal(&slot->net, net))
+      return slot->hop;
   }
   return 0;
 }
 
-/* Index of the next hop for `dst`; 0 when there is no route. `slots` and `mask`: the table; `lengths`: what is in use. */
+/* Index of the next hop for `dst`; 0 when there is no route. With a `service`: not 0 when `dst` is one of its preview
+ * clients, `lengths` being those in use for that. `slots` and `mask`: the table; `lengths`: what is in use. */
 TEAL_INLINE uint32_t teal_route_find(const struct teal_route_slot *slots, uint32_t mask,
                                      const struct teal_route_lengths *lengths, const struct teal_secret *s,
-                                     uint32_t family, const struct teal_addr *dst) {
+                                     uint32_t family, const struct teal_addr *dst, uint32_t service) {
   uint32_t which = family == 4 ? 0 : 1;
   for (uint32_t i = 0; i < TEAL_ROUTE_LENGTHS; i++) {
     if (i >= lengths->count[which]) break;
     const struct teal_route_length *l = &lengths->at[which][i];
     struct teal_addr net;
     for (int w = 0; w < 4; w++) net.words[w] = dst->words[w] & l->mask.words[w];
-    uint32_t hop = teal_route_probe(slots, mask, s, family, &net, l->length);
+    uint32_t hop = teal_route_probe(slots, mask, s, family, &net, l->length, service);
     if (hop) return hop;
   }
   return 0;

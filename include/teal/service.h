@@ -15,6 +15,9 @@ enum teal_service_flags {
   TEAL_SERVICE_BY_FLOW = 1,  /* split_by: flow */
   TEAL_SERVICE_RETIRED = 2,  /* no longer configured: existing flows only */
   TEAL_SERVICE_SHARED = 4,   /* one of its backends serves another service on the same address and port */
+  TEAL_SERVICE_PREVIEW = 8,  /* chosen clients' new flows go to the preview pool */
+  TEAL_SERVICE_PREVIEW_GREEN = 16, /* which is green; else blue */
+  TEAL_SERVICE_AFFINITY = 32,
 };
 
 struct teal_service {
@@ -28,7 +31,10 @@ struct teal_service {
   uint32_t group;       /* index of its split */
   uint32_t maglev[2];   /* by pool: index of its table; 0: no backend takes new flows */
   uint32_t timeout[TEAL_TIMEOUTS]; /* ticks */
-  uint32_t unused[3];
+  uint8_t affinity4;    /* prefix length, bits: clients of one prefix share an affinity entry */
+  uint8_t affinity6;
+  uint16_t unused;
+  uint32_t unused2;
 };
 TEAL_STATIC_ASSERT(sizeof(struct teal_service) == 64, "a service is one cache line");
 

@@ -2,7 +2,7 @@
  *
  * The split word: which share of a service's new flows goes to green, under which generation. A cutover is one store of it.
  *
- *   generation 40 | 3 unused | rolled back 1 | active 1 | draining 1 | 1 unused | green's share of 65,536: 17
+ *   generation 40 | 2 unused | ignore affinity 1 | rolled back 1 | active 1 | draining 1 | 1 unused | green's share of 65,536: 17
  */
 #ifndef TEAL_SPLIT_H
 #define TEAL_SPLIT_H
@@ -23,6 +23,7 @@ TEAL_INLINE uint64_t teal_split_make(uint64_t generation, uint32_t share, int dr
   return generation << 24 | (uint64_t)(active & 1) << 19 | (uint64_t)(draining & 1) << 18 | (share & 0x1ffff);
 }
 #define TEAL_SPLIT_DRAINING (1ull << 18)
+#define TEAL_SPLIT_IGNORE_AFFINITY (1ull << 21) /* clients that an earlier generation pinned are free to go */
 #define TEAL_SPLIT_ROLLED_BACK (1ull << 20) /* the last change was a rollback: there is none to roll back */
 
 TEAL_INLINE uint32_t teal_split_share(uint64_t w) { return (uint32_t)w & 0x1ffff; }

@@ -10,7 +10,7 @@
 #include "teal/layout.h"
 #include "teal/route.h"
 
-#define TEAL_XDP_VERSION 1     /* of everything in this file: a program of another version is not fed this one's views */
+#define TEAL_XDP_VERSION 2     /* of everything in this file: a program of another version is not fed this one's views */
 #define TEAL_XDP_PORTS 32u
 #define TEAL_XDP_PORT_SLOTS 256u
 #define TEAL_XDP_QUEUES 64u    /* receive queues a port */
@@ -49,6 +49,7 @@ struct teal_xdp_view {
   struct teal_addr hairpin4, hairpin6;
   uint64_t hairpin_filter[TEAL_HAIRPIN_BITS / 64];
   struct teal_route_lengths lengths;
+  struct teal_route_lengths previews;
   struct teal_service services[TEAL_SERVICES] __attribute__((aligned(64)));
   struct teal_backend backends[TEAL_BACKENDS];
   struct teal_match_slot match[TEAL_XDP_MATCH];
@@ -105,6 +106,13 @@ struct teal_xdp_cpu {
   struct teal_service_counts service[TEAL_SERVICES] __attribute__((aligned(64)));
   struct teal_backend_counts backend[TEAL_BACKENDS];
 } __attribute__((aligned(64)));
+
+/* Signals of all services, TEAL_SIGNAL_COPIES of them: CPUs that share one add to it atomically, once or twice a
+ * connection. */
+#define TEAL_SIGNAL_COPIES 4u
+struct teal_xdp_signals {
+  struct teal_signal_counts count[TEAL_SERVICES][2 * TEAL_SIGNAL_GENERATIONS];
+};
 
 /* Bit of an address in the hairpin filter. */
 TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {

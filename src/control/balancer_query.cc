@@ -6,7 +6,7 @@
 #include "control/balancer.h"
 #include "control/problem_codes.h"
 #include "model/config_file.h"
-#include "teal/decide.h"
+#include "teal/affinity.h"
 
 namespace teal::control {
 namespace {
@@ -167,6 +167,7 @@ Result<std::vector<FlowStatus>> Balancer::flows(const FlowQuery& query) {
   std::vector<FlowStatus> out;
   const uint32_t now = engine_.now();
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket*, int) {
+    if (teal_val_state(val) == TEAL_FLOW_affinity) return true;
     const uint16_t number = teal_key_service(key);
     if (service != 0 && number != service) return true;
     const teal_service_record& record = registry_.service(number % TEAL_SERVICES);
@@ -232,14 +233,27 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
         .backend(view.maglev[service.maglev[pool]][teal_maglev_slot(&secret, key.key, 0, model::maglev_slots)])
         .name;
   };
-  const int pool = teal_pool_of(split.current, point);
+  int pool = teal_pool_of(split.current, point);
+  const char* why = "split";
+  uint64_t pinned = 0;
+  if ((service.flags & TEAL_SERVICE_PREVIEW) &&
+      teal_route_find(view.routes, view.route_mask, &view.previews, &secret, service.family, &raw, number)) {
+    pool = static_cast<int>(teal_preview_pool(&service));
+    why = "preview";
+  } else if ((service.flags & TEAL_SERVICE_AFFINITY) &&
+             table_.find(teal_affinity_key(&secret, &service, &raw, number), &pinned) != nullptr &&
+             teal_affinity_binds(&service, pinned, split.current, engine_.now()) &&
+             service.maglev[teal_val_pool(pinned)] != 0) {
+    pool = teal_val_pool(pinned);
+    why = "affinity";
+  }
   reply.pool = pool_name(pool);
   reply.backend = backend_in(pool);
-  reply.why = reply.backend.empty() ? "none" : "split";
+  reply.why = reply.backend.empty() ? "none" : why;
   reply.detail =
       reply.backend.empty()
           ? fmt::format("no entry; a new flow would go to {}, which has no backend that takes new flows", reply.pool)
-          : fmt::format("no entry; a new flow goes to {}", reply.backend);
+          : fmt::format("no entry; a new flow goes to {} by {}", reply.backend, reply.why);
   if (teal_split_draining(split.current)) {
     const int before = teal_pool_of(split.previous, point);
     if (before != pool)

@@ -152,7 +152,7 @@ uint64_t Balancer::reset_flows(uint16_t group, model::Pool pool, uint16_t backen
     if (!member[teal_key_service(key) % TEAL_SERVICES] || teal_val_pool(val) != static_cast<uint8_t>(pool)) return true;
     if (backend != 0 && teal_val_backend(val) != backend) return true;
     const uint8_t state = teal_val_state(val);
-    if (state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
+    if (state == TEAL_FLOW_reset || state == TEAL_FLOW_affinity || teal_state_is_over(state)) return true;
     if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)
       marked += table_.remove(storage_.head().secret, b, slot, key, val);
     else

@@ -2,6 +2,7 @@
 #include "control/engines.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "xdp/engine.h"
@@ -53,6 +54,27 @@ dataplane::Counters Engines::totals() const {
   xdp::Engine::Totals program;
   fast_path_->add_totals(program);
   add(sum, program);
+  return sum;
+}
+
+rollout::PoolSignals Engines::signals(uint16_t service, model::Pool pool, std::optional<uint64_t> generation) const {
+  std::array<teal_signal_counts, size_t{2} * TEAL_SIGNAL_GENERATIONS> counts{};
+  workers_.add_signals(service, counts);
+  if (fast_path_ != nullptr) fast_path_->add_signals(service, counts);
+  rollout::PoolSignals sum;
+  for (uint64_t g = 0; g < TEAL_SIGNAL_GENERATIONS; g++) {
+    if (generation && *generation % TEAL_SIGNAL_GENERATIONS != g) continue;
+    const teal_signal_counts& c = counts[static_cast<size_t>(pool) * TEAL_SIGNAL_GENERATIONS + g];
+    rollout::PoolSignals one;
+    one.begun = c.begun;
+    one.handshakes = c.handshakes;
+    one.syn_retransmits = c.syn_retransmits;
+    one.refused = c.refused;
+    one.early_resets = c.early_resets;
+    one.resets = c.resets;
+    std::copy_n(c.handshake, TEAL_HANDSHAKE_BUCKETS, one.handshake.begin());
+    sum += one;
+  }
   return sum;
 }
 

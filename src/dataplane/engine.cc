@@ -244,6 +244,22 @@ Counters Engine::totals() const {
   return sum;
 }
 
+void Engine::add_signals(uint16_t service, std::span<teal_signal_counts, 2 * TEAL_SIGNAL_GENERATIONS> sum) const {
+  if (service >= TEAL_SERVICES) return;
+  for (const auto& w : impl_->workers) {
+    const teal_signal_counts* from = &w->counters().signals[service * Counters::signals_per_service];
+    for (size_t i = 0; i < sum.size(); i++) {
+      sum[i].begun += from[i].begun;
+      sum[i].handshakes += from[i].handshakes;
+      sum[i].syn_retransmits += from[i].syn_retransmits;
+      sum[i].refused += from[i].refused;
+      sum[i].early_resets += from[i].early_resets;
+      sum[i].resets += from[i].resets;
+      for (size_t b = 0; b < TEAL_HANDSHAKE_BUCKETS; b++) sum[i].handshake[b] += from[i].handshake[b];
+    }
+  }
+}
+
 std::vector<PortState> Engine::ports() const {
   std::vector<PortState> out;
   impl_->each_port([&](const Port& p) { out.push_back(describe(p)); },

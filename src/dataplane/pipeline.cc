@@ -135,13 +135,54 @@ void Pipeline::finish(Item& item) {
 
 void Pipeline::touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service) {
   const uint8_t two_way = service.forward == TEAL_FORWARD_nat;
+  const uint8_t flags = item.pkt.tcp_flags;
   for (int i = 0; i < 8; i++) {
-    const uint64_t next = teal_val_after(val, item.pkt.proto, item.dir, item.pkt.tcp_flags, two_way, now_);
-    if (TEAL_LIKELY(next == val) || TEAL_CAS(slot, val, next)) return;
+    const uint64_t next = teal_val_after(val, item.pkt.proto, item.dir, flags, two_way, now_);
+    if (TEAL_LIKELY(next == val)) {
+      if (TEAL_UNLIKELY(teal_is_retransmit(val, item.dir, flags)))
+        TEAL_COUNT(&counters_.signals_of(item.service, val).syn_retransmits);
+      return;
+    }
+    if (TEAL_CAS(slot, val, next)) {
+      if (item.pkt.proto == TEAL_PROTO_TCP)
+        teal_signal_count(&counters_.signals_of(item.service, val), teal_signals_of(val, next, item.dir, two_way),
+                          teal_val_fine_age(val, now_));
+      if ((service.flags & TEAL_SERVICE_AFFINITY) && teal_state_pins(teal_val_state(next))) pin(item, service, val);
+      return;
+    }
     const uint64_t there = TEAL_LOAD(slot);
-    if (there == 0 || ((there ^ val) & ~(15ull << 38 | TEAL_STAMP_MASK)) != 0) return;  // recycled or replaced
+    if (there == 0 || ((there ^ val) & ~TEAL_VAL_MOVES) != 0) return;  // recycled or replaced
     val = there;
   }
+}
+
+// Writes or refreshes the affinity that the flow of value `flow` gives its client.
+void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow) {
+  const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
+  uint64_t entry = teal_affinity_val(flow, key.check, now_), val = 0;
+  uint64_t* slot = table_.find(key, &val);
+  if (slot == nullptr) {
+    flow::InsertCounts counts;
+    table_.insert(*secret_, key, &entry, 0, now_, counts);
+    return;
+  }
+  if (teal_affinity_binds(&service, val, TEAL_LOAD(&shared_.splits[service.group].current), now_)) {
+    if (teal_val_pool(val) != teal_val_pool(flow)) return;  // the first connection's pool stays
+    entry = (val & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(TEAL_FLOW_affinity, now_);
+  }
+  (void)TEAL_CAS(slot, val, entry);
+}
+
+// The pool that a preview or the client's affinity says; the split's else.
+uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const {
+  if ((service.flags & TEAL_SERVICE_PREVIEW) && teal_route_find(view_->routes, view_->route_mask, &view_->previews,
+                                                                secret_, item.pkt.family, &item.client, item.service))
+    return static_cast<uint8_t>(teal_preview_pool(&service));
+  if (!(service.flags & TEAL_SERVICE_AFFINITY)) return pool;
+  const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
+  uint64_t val = 0;
+  if (table_.find(key, &val) == nullptr || !teal_affinity_binds(&service, val, word, now_)) return pool;
+  return service.maglev[teal_val_pool(val)] != 0 ? teal_val_pool(val) : pool;
 }
 
 void Pipeline::to_backend(Item& item, uint64_t* slot, uint64_t val) {
@@ -174,6 +215,8 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   const uint32_t point = teal_point(secret_, teal_point_basis(secret_, &service, &item.client, item.key.key));
   *pool = static_cast<uint8_t>(teal_pool_of(word, point));
   *generation = teal_split_generation(word);
+  if (action == TEAL_ACT_ENTER && (service.flags & (TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY)))
+    *pool = pool_of(item, service, word, *pool);
   const uint32_t table = service.maglev[*pool];
   if (table == 0) {
     sink_.drop(item.m, TEAL_DROP_no_backend);
@@ -227,6 +270,7 @@ void Pipeline::enter(Item& item, const teal_service& service, enum teal_action a
       }
       [[fallthrough]];
     case flow::Inserted::entered:
+      if (action == TEAL_ACT_ENTER) TEAL_COUNT(&counters_.signals_of(item.service, wanted).begun);
       counters_.event[TEAL_EV_flows_new]++;
       sc.new_flows[teal_val_pool(wanted)]++;
       if (action == TEAL_ACT_RECOVER) {

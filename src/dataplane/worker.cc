@@ -28,7 +28,7 @@ Worker::Worker(unsigned id, const Pipeline::Shared& shared, const std::atomic<co
 
 void Worker::read_clock(uint64_t tsc) {
   if (tsc < next_clock_) return;
-  next_clock_ = tsc + rte_get_tsc_hz() / (8 * TEAL_TICKS_PER_S);
+  next_clock_ = tsc + rte_get_tsc_hz() / (2 * TEAL_FINE_TICKS_PER_S);
   now_ = clock_.now();
   if (id_ == 0) TEAL_STORE(&clock_.head().tick, now_);
 }

@@ -7,15 +7,26 @@
 namespace teal::flow {
 namespace {
 
-constexpr uint32_t known_layout = 1;  // so far there is one: records and entries are copied as they are
+constexpr uint32_t known_layout = 1;  // the one before: the same records; entries are turned into this one's
+
+// An entry of layout 1 in this layout: the highest of its check bits is what says that data was seen now, and the stamp
+// of a handshake is finer.
+uint64_t from_layout_1(uint64_t val, uint32_t now) {
+  val &= ~TEAL_VAL_DATA;
+  const uint8_t state = teal_val_state(val);
+  if (!teal_state_is_fine(state)) return val;
+  return (val & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(state, now);
+}
 
 // The old table's clock has stood still since its teald ended; a worker of it may have been a tick ahead. The new
 // table's goes on behind that, so that a stamp tells in which of the two tables an entry was written last.
-constexpr uint32_t clock_gap = 2;
+constexpr uint32_t clock_gap_ticks = 2;
+constexpr uint32_t clock_gap = clock_gap_ticks << TEAL_FINE_SHIFT;
 
 bool written_here(uint64_t val, uint32_t rested) {
-  const uint32_t later = (teal_val_stamp(val) - rested) & TEAL_STAMP_MASK;
-  return later >= clock_gap && later <= TEAL_STAMP_MASK / 2;
+  const bool fine = teal_state_is_fine(teal_val_state(val));
+  const uint32_t later = (teal_val_stamp(val) - (fine ? rested : rested >> TEAL_FINE_SHIFT)) & TEAL_STAMP_MASK;
+  return later >= (fine ? clock_gap : clock_gap_ticks) && later <= TEAL_STAMP_MASK / 2;
 }
 
 bool is_fin(uint8_t state) {
@@ -65,12 +76,18 @@ Migration::Migration(const void* old, uint64_t bytes, std::string name) : old_(o
     refuse("has " + std::to_string(h.buckets) + " buckets in " + std::to_string(bytes) + " bytes");
 }
 
+// The old clock, in fine ticks.
+uint32_t Migration::rested() const {
+  const teal_head& h = *at<teal_head>(0);
+  return h.layout == known_layout ? TEAL_LOAD(&h.tick) << TEAL_FINE_SHIFT : TEAL_LOAD(&h.tick);
+}
+
 void Migration::begin(Storage& to) const {
   if (to.taken_over()) throw std::runtime_error(name_ + ": flows are carried over into a new table only");
   const teal_head& h = *at<teal_head>(0);
   to.head().secret = h.secret;
   to.head().instance = h.instance + 1;
-  to.resume_clock(TEAL_LOAD(&h.tick) + clock_gap);
+  to.resume_clock(rested() + clock_gap);
   std::memcpy(to.groups(), at<char>(TEAL_AT_GROUPS), TEAL_GROUPS * sizeof(teal_group_record));
   std::memcpy(to.services(), at<char>(TEAL_AT_SERVICES), TEAL_SERVICES * sizeof(teal_service_record));
   std::memcpy(to.backends(), at<char>(TEAL_AT_BACKENDS), TEAL_BACKENDS * sizeof(teal_backend_record));
@@ -90,13 +107,13 @@ Migration::Carried Migration::copy(const Storage& to, Table& table) const {
   const teal_head& h = *at<teal_head>(0);
   const teal_secret& secret = to.head().secret;
   const teal_bucket* b = at<teal_bucket>(TEAL_AT_BUCKETS);
-  const uint32_t rested = TEAL_LOAD(&h.tick);
   for (uint32_t i = 0; i < h.buckets; i++)
     for (int j = 0; j < TEAL_BUCKET_SLOTS; j++) {
       const uint64_t key = TEAL_LOAD(&b[i].key[j]);
       if (key == 0) continue;
-      const uint64_t old = TEAL_LOAD(&b[i].val[j]);
+      uint64_t old = TEAL_LOAD(&b[i].val[j]);
       if (old == 0 || TEAL_LOAD(&b[i].key[j]) != key) continue;
+      if (h.layout == known_layout) old = from_layout_1(old, to.now());
       uint64_t val = old;
       const teal_flow_key k{key, teal_hash64(&secret, key), teal_val_check(val)};
       switch (table.insert(secret, k, &val, 0, to.now(), counts)) {
@@ -109,7 +126,7 @@ Migration::Carried Migration::copy(const Storage& to, Table& table) const {
           break;
         case Inserted::found:
         case Inserted::replaced:
-          follow(table, k, old, rested);
+          follow(table, k, old, rested());
           break;
       }
     }

@@ -24,6 +24,12 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
       if ((limit == 0 || teal_val_age(val, now) > limit) && table_.remove(secret_, b, i, key, val)) {
         now_.expired++;
         expired_++;
+        if (teal_state_is_fine(state) && service < TEAL_SERVICES)
+          timed_out_[service * signals_per_service + teal_signal_index(val)]++;
+        continue;
+      }
+      if (state == TEAL_FLOW_affinity) {
+        now_.pinned[service % TEAL_SERVICES][teal_val_pool(val)]++;
         continue;
       }
       now_.entries++;
@@ -38,6 +44,7 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
   walks_++;
   std::swap(last_, now_);
   now_.entries = now_.expired = now_.duration_us = 0;
+  std::fill(now_.pinned.begin(), now_.pinned.end(), std::array<uint64_t, 2>{});
   std::fill(now_.by_backend.begin(), now_.by_backend.end(), std::array<uint32_t, TEAL_FLOW_STATE_COUNT>{});
   std::fill(now_.by_service.begin(), now_.by_service.end(), std::array<uint64_t, 2>{});
   return true;

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "next_hop.h"
+#include "teal/split.h"
 
 namespace teal::model {
 namespace {
@@ -73,6 +74,15 @@ void Snapshot::add_services(const SnapshotInput& input, MaglevCache& cache) {
     out.timeout[TEAL_TIMEOUT_established] = t.established_s * TEAL_TICKS_PER_S;
     out.timeout[TEAL_TIMEOUT_closing] = t.closing_s * TEAL_TICKS_PER_S;
     out.timeout[TEAL_TIMEOUT_udp] = t.udp_s * TEAL_TICKS_PER_S;
+    if (const AffinityConfig& affinity = s.config.affinity; affinity.by_client) {
+      out.flags |= TEAL_SERVICE_AFFINITY;
+      out.timeout[TEAL_TIMEOUT_affinity] = affinity.timeout_s * TEAL_TICKS_PER_S;
+      out.affinity4 = affinity.prefix4;
+      out.affinity6 = affinity.prefix6;
+    }
+    if (s.preview_pool >= 0 && !s.config.preview.clients.empty())
+      out.flags |=
+          static_cast<uint8_t>(TEAL_SERVICE_PREVIEW | (s.preview_pool == TEAL_GREEN ? TEAL_SERVICE_PREVIEW_GREEN : 0));
     for (uint8_t pool = 0; pool < 2; pool++) {
       std::vector<MaglevMember> members;
       for (const auto& b : input.backends)
@@ -193,27 +203,38 @@ void Snapshot::add_routes(const SnapshotInput& input) {
     best[{n.address, static_cast<uint8_t>(n.address.bits())}] = static_cast<uint32_t>(hops_.size());
     hops_.push_back(next.hop);
   }
-  std::set<uint8_t, std::greater<>> lengths4, lengths6;
-  for (const auto& [net, hop] : best) (net.address.family == 4 ? lengths4 : lengths6).insert(net.length);
-  for (const auto& [which, set] : {std::pair{0, &lengths4}, std::pair{1, &lengths6}})
-    for (uint8_t l : *set) {
-      teal_route_length& out = view_.route_lengths.at[which][view_.route_lengths.count[which]++];
-      for (uint32_t& word : out.mask.words) word = ~0u;
-      teal_addr_mask(&out.mask, l);
-      out.length = l;
-    }
+  std::map<std::pair<uint16_t, Prefix>, uint32_t> all;  // by service (0: a route) and network
+  for (const auto& [net, hop] : best) all[{0, net}] = hop;
+  for (const auto& s : input.services) {
+    if (!(services_[s.number].flags & TEAL_SERVICE_PREVIEW)) continue;
+    for (const Prefix& client : s.config.preview.clients)
+      if (client.address.family == services_[s.number].family) all[{s.number, client.network()}] = 1;
+  }
+  std::set<uint8_t, std::greater<>> lengths[2][2];  // [of previews][IPv6]
+  for (const auto& [key, hop] : all)
+    lengths[key.first != 0 ? 1 : 0][key.second.address.family == 6 ? 1 : 0].insert(key.second.length);
+  for (int previews = 0; previews < 2; previews++)
+    for (int which = 0; which < 2; which++)
+      for (uint8_t l : lengths[previews][which]) {
+        teal_route_lengths& list = previews ? view_.previews : view_.route_lengths;
+        teal_route_length& out = list.at[which][list.count[which]++];
+        for (uint32_t& word : out.mask.words) word = ~0u;
+        teal_addr_mask(&out.mask, l);
+        out.length = l;
+      }
 
-  for (uint32_t size = slots_for(best.size());; size *= 2) {
+  for (uint32_t size = slots_for(all.size());; size *= 2) {
     routes_.assign(size, {});
     bool placed = true;
-    for (const auto& [net, hop] : best) {
+    for (const auto& [key, hop] : all) {
+      const auto& [service, net] = key;
       const teal_addr raw = net.address.raw();
-      const auto start = static_cast<uint32_t>(teal_route_hash(&input.secret, &raw, net.length) >> 40);
+      const auto start = static_cast<uint32_t>(teal_route_hash(&input.secret, &raw, net.length, service) >> 40);
       placed = false;
       for (uint32_t i = 0; i < TEAL_MATCH_PROBES && !placed; i++) {
         teal_route_slot& slot = routes_[(start + i) & (size - 1)];
         if (slot.family != 0) continue;
-        slot = {raw, hop, net.address.family, net.length, 0};
+        slot = {raw, hop, net.address.family, net.length, service};
         placed = true;
       }
       if (!placed) break;

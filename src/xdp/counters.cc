@@ -35,4 +35,14 @@ void add_counters(const teal_xdp_cpu* cpus, unsigned count, uint32_t services, u
   }
 }
 
+void add(teal_signal_counts& to, const teal_signal_counts& from) {
+  add(to.begun, from.begun);
+  add(to.handshakes, from.handshakes);
+  add(to.syn_retransmits, from.syn_retransmits);
+  add(to.refused, from.refused);
+  add(to.early_resets, from.early_resets);
+  add(to.resets, from.resets);
+  for (size_t i = 0; i < TEAL_HANDSHAKE_BUCKETS; i++) add(to.handshake[i], from.handshake[i]);
+}
+
 }  // namespace teal::xdp

@@ -10,4 +10,6 @@ namespace teal::xdp {
 void add_counters(const teal_xdp_cpu* cpus, unsigned count, uint32_t services, uint32_t backends,
                   Engine::Totals& totals);
 
+void add(teal_signal_counts& to, const teal_signal_counts& from);
+
 }  // namespace teal::xdp

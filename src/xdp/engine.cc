@@ -19,7 +19,7 @@ constexpr uint32_t slot_probes = 8;  // teal_port_of() of bpf/teal.bpf.c looks n
 
 struct Loaded {
   Object object;
-  Mapping control, views, cpus;
+  Mapping control, views, cpus, signals;
   uint32_t program_id;
   Grace grace;
   Publisher publisher;
@@ -29,6 +29,7 @@ struct Loaded {
         control(object.map("teal_control"), sizeof(teal_xdp_control), "teal_control"),
         views(object.map("teal_views"), 2 * sizeof(teal_xdp_view), "teal_views"),
         cpus(object.map("teal_cpus"), cpu_count * sizeof(teal_xdp_cpu), "teal_cpus"),
+        signals(object.map("teal_signals"), TEAL_SIGNAL_COPIES * sizeof(teal_xdp_signals), "teal_signals"),
         program_id(xdp::program_id(object.program("teal_xdp"))),
         grace(object.program("teal_visit"), counts(), cpu_count),
         publisher(static_cast<teal_xdp_view*>(views.base()), &ports(), object.map("teal_maglevs")) {}
@@ -156,6 +157,13 @@ void Engine::publish(const model::Snapshot& next) {
 
 uint64_t Engine::synchronize() {
   return impl_->ready().grace.wait();
+}
+
+void Engine::add_signals(uint16_t service, std::span<teal_signal_counts, 2 * TEAL_SIGNAL_GENERATIONS> sum) const {
+  if (!impl_->loaded || service >= TEAL_SERVICES) return;
+  const auto* copies = static_cast<const teal_xdp_signals*>(impl_->loaded->signals.base());
+  for (uint32_t c = 0; c < TEAL_SIGNAL_COPIES; c++)
+    for (size_t i = 0; i < sum.size(); i++) add(sum[i], copies[c].count[service][i]);
 }
 
 void Engine::add_totals(Totals& totals) const {

@@ -70,6 +70,7 @@ void Publisher::fill(uint32_t half, const model::View& from, const teal_head& he
   to.hairpin6 = from.hairpin6;
   copy(to.hairpin_filter, from.hairpin_filter, TEAL_HAIRPIN_BITS / 64);
   to.lengths = from.route_lengths;
+  to.previews = from.previews;
   replace(to.services, from.services, from.service_count, counts.services);
   replace(to.backends, from.backends, from.backend_count, counts.backends);
   copy(to.match, from.match, from.match_mask + 1);

@@ -64,7 +64,7 @@ void PipelineEngine::rollback(const std::string& service, bool reset) {
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket* b, int slot) {
     const uint8_t state = teal_val_state(val);
     if (registry_.service(teal_key_service(key)).group != group || teal_val_pool(val) != left ||
-        teal_state_is_over(state))
+        state == TEAL_FLOW_affinity || teal_state_is_over(state))
       return true;
     if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)
       table_.remove(storage_->head().secret, b, slot, key, val);
@@ -157,7 +157,7 @@ uint64_t PipelineEngine::close_and_count_leaks() {
 }
 
 uint32_t PipelineEngine::ticks() const {
-  return static_cast<uint32_t>((start_s * 1000 + ms_) * TEAL_TICKS_PER_S / 1000);
+  return static_cast<uint32_t>((start_s * 1000 + ms_) * TEAL_FINE_TICKS_PER_S / 1000);
 }
 uint64_t PipelineEngine::tsc() const {
   return (start_s * 1000 + ms_) * (rte_get_tsc_hz() / 1000);

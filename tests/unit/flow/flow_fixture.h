@@ -21,9 +21,13 @@ inline teal_flow_key key_of(uint32_t client, uint16_t service = 1) {
   return teal_flow_key4(&secret, client, teal_swap16(40000), service);
 }
 
+inline constexpr uint32_t at(uint32_t ticks) {  // fine ticks
+  return ticks << TEAL_FINE_SHIFT;
+}
+
 inline uint64_t value(const teal_flow_key& key, uint16_t backend, uint8_t state = TEAL_FLOW_established,
                       uint32_t now = 0, uint8_t pool = TEAL_BLUE) {
-  return teal_val(backend, pool, 1, state, key.check, now);
+  return teal_val(backend, pool, 1, state, key.check, at(now));
 }
 
 class Memory {

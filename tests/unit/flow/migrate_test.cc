@@ -24,6 +24,11 @@ std::string refusal(const MappedMemory& old, uint64_t bytes) {
   return "";
 }
 
+// As flow_fixture's value(), the moment in fine ticks.
+uint64_t value_at(const teal_flow_key& key, uint16_t backend, uint8_t state, uint32_t now) {
+  return teal_val(backend, TEAL_BLUE, 1, state, key.check, now);
+}
+
 class MigrateTest : public testing::Test {
  protected:
   MappedMemory old_memory{1024}, new_memory{4096};
@@ -48,7 +53,7 @@ TEST_F(MigrateTest, NumbersSplitsSecretClockAndEveryFlowGoAlong) {
   std::strcpy(old->groups()[3].name, "web");
   old->services()[5].used = 1;
   old->backends()[60000].weight = 9;
-  old->head().tick = boot_ticks() - 400000;
+  old->head().tick = boot_ticks() - (400000u << TEAL_FINE_SHIFT);
   old->head().instance = 12;
 
   Storage fresh(new_memory.mapped(false), 4096);
@@ -65,7 +70,7 @@ TEST_F(MigrateTest, NumbersSplitsSecretClockAndEveryFlowGoAlong) {
   EXPECT_STREQ(fresh.groups()[3].name, "web");
   EXPECT_EQ(fresh.services()[5].used, 1u);
   EXPECT_EQ(fresh.backends()[60000].weight, 9u);
-  EXPECT_LE(fresh.now() - old->head().tick, 2u * TEAL_TICKS_PER_S) << "flows would have aged";
+  EXPECT_LE(fresh.now() - old->head().tick, 2u * TEAL_FINE_TICKS_PER_S) << "flows would have aged";
   for (uint32_t i = 1; i <= 1000; i++) ASSERT_EQ(backend_of(fresh, key(i)), i);
 }
 
@@ -126,8 +131,8 @@ TEST_F(MigrateTest, TheSecondTimeEntriesFollowTheOldTable) {
   uint64_t val = 0;
   for (uint32_t i = 0; i < std::size(cases); i++) {
     const teal_flow_key k = key(i + 1);
-    if (cases[i].old != TEAL_FLOW_none) *before.find(k, &val) = value(k, 11, cases[i].old, rested);
-    if (cases[i].here != TEAL_FLOW_none) *to.find(k, &val) = value(k, 11, cases[i].here, fresh.head().tick);
+    if (cases[i].old != TEAL_FLOW_none) *before.find(k, &val) = value_at(k, 11, cases[i].old, rested);
+    if (cases[i].here != TEAL_FLOW_none) *to.find(k, &val) = value_at(k, 11, cases[i].here, fresh.head().tick);
   }
   EXPECT_EQ(migration.copy(fresh, to).entries, 0u);
   for (uint32_t i = 0; i < std::size(cases); i++) {
@@ -144,12 +149,41 @@ TEST_F(MigrateTest, TheSecondTimeAnEntryOfAnotherBackendStays) {
   Table to = table(fresh);
   migration.copy(fresh, to);
   uint64_t val = 0;
-  *to.find(key(1), &val) = value(key(1), 99, TEAL_FLOW_established, fresh.head().tick);
-  *table(*old).find(key(1), &val) = value(key(1), 11, TEAL_FLOW_closing, old->head().tick);
+  *to.find(key(1), &val) = value_at(key(1), 99, TEAL_FLOW_established, fresh.head().tick);
+  *table(*old).find(key(1), &val) = value_at(key(1), 11, TEAL_FLOW_closing, old->head().tick);
   migration.copy(fresh, to);
   EXPECT_EQ(to.find(key(1), &val) != nullptr, true);
   EXPECT_EQ(teal_val_backend(val), 99);
   EXPECT_EQ(teal_val_state(val), TEAL_FLOW_established);
+}
+
+TEST_F(MigrateTest, EntriesOfTheLayoutBeforeAreTurnedIntoThisOnes) {
+  // Layout 1: 14 check bits (the highest is the data bit now), the clock and every stamp in ticks of 1/16 s.
+  constexpr uint32_t rested = 5000;
+  const auto of_layout_1 = [&](uint16_t backend, uint8_t state, uint16_t check) {
+    return uint64_t{backend} << 48 | uint64_t{1} << 42 | uint64_t{state} << 38 | TEAL_VAL_DATA | uint64_t{check} << 24 |
+           (rested - 160);
+  };
+  enter(1, 11);
+  enter(2, 12);
+  uint64_t val = 0;
+  Table before = table(*old);
+  *before.find(key(1), &val) = of_layout_1(11, TEAL_FLOW_established, key(1).check);
+  *before.find(key(2), &val) = of_layout_1(12, TEAL_FLOW_syn, key(2).check);
+  old->head().layout = 1;
+  old->head().tick = rested;
+  Storage fresh(new_memory.mapped(false), 4096);
+  const Migration migration(old_memory.base(), old_memory.bytes(), "old");
+  migration.begin(fresh);
+  Table to = table(fresh);
+  EXPECT_EQ(migration.copy(fresh, to).entries, 2u);
+  ASSERT_NE(to.find(key(1), &val), nullptr);
+  EXPECT_EQ(teal_val_backend(val), 11);
+  EXPECT_EQ(teal_val_state(val), TEAL_FLOW_established);
+  EXPECT_FALSE(val & TEAL_VAL_DATA);
+  EXPECT_NEAR(teal_val_age(val, fresh.now()), 160 + 2, 16);
+  ASSERT_NE(to.find(key(2), &val), nullptr);
+  EXPECT_LE(teal_val_age(val, fresh.now()), 16u) << "a handshake gets its time again";
 }
 
 TEST_F(MigrateTest, WhatHasNoRoomIsCounted) {

@@ -8,7 +8,7 @@
 namespace teal::flow::test {
 namespace {
 
-constexpr uint32_t limit[TEAL_TIMEOUTS] = {160, 57600, 170, 960};
+constexpr uint32_t limit[TEAL_TIMEOUTS] = {160, 57600, 170, 960, 3000};
 
 std::vector<Ageing> ageing(size_t services) {
   std::vector<Ageing> out(services);
@@ -33,10 +33,11 @@ TEST(Sweep, EveryStateLivesByItsTimeoutToTheTick) {
       Sweeper sweeper(m.table, secret);
       const uint32_t lives = limit[teal_state_timeout(state)];
       put(m, key_of(1), value(key_of(1), 5, state, begin));
-      ASSERT_TRUE(sweeper.step(16, begin + lives, ageing(2)));
+      ASSERT_TRUE(sweeper.step(16, at(begin + lives), ageing(2)));
       EXPECT_TRUE(there(m, key_of(1))) << "state " << int{state} << " begin " << begin;
-      EXPECT_EQ(sweeper.census().by_backend[5][state], 1u);
-      ASSERT_TRUE(sweeper.step(16, begin + lives + 1, ageing(2)));
+      EXPECT_EQ(sweeper.census().by_backend[5][state], state == TEAL_FLOW_affinity ? 0u : 1u);
+      EXPECT_EQ(sweeper.census().pinned[1][0], state == TEAL_FLOW_affinity ? 1u : 0u);
+      ASSERT_TRUE(sweeper.step(16, at(begin + lives + 1), ageing(2)));
       EXPECT_FALSE(there(m, key_of(1))) << "state " << int{state} << " begin " << begin;
       EXPECT_EQ(sweeper.census().expired, 1u);
       EXPECT_EQ(sweeper.census().entries, 0u);
@@ -49,7 +50,8 @@ TEST(Sweep, TheTimeoutsOfTheStates) {
   const T want[TEAL_FLOW_STATE_COUNT] = {TEAL_TIMEOUT_established, TEAL_TIMEOUT_half_open,   TEAL_TIMEOUT_half_open,
                                          TEAL_TIMEOUT_established, TEAL_TIMEOUT_established, TEAL_TIMEOUT_established,
                                          TEAL_TIMEOUT_closing,     TEAL_TIMEOUT_closing,     TEAL_TIMEOUT_udp,
-                                         TEAL_TIMEOUT_udp,         TEAL_TIMEOUT_established, TEAL_TIMEOUT_established};
+                                         TEAL_TIMEOUT_udp,         TEAL_TIMEOUT_established, TEAL_TIMEOUT_established,
+                                         TEAL_TIMEOUT_affinity};
   for (uint8_t state = 1; state < TEAL_FLOW_STATE_COUNT; state++)
     EXPECT_EQ(teal_state_timeout(state), want[state]) << int{state};
 }

@@ -12,7 +12,7 @@ namespace teal::flow::test {
 namespace {
 
 Inserted put(Memory& m, const teal_flow_key& key, uint64_t val, InsertCounts& counts, uint32_t now = 0) {
-  return m.table.insert(secret, key, &val, 0, now, counts);
+  return m.table.insert(secret, key, &val, 0, at(now), counts);
 }
 
 TEST(Table, InsertFindReplaceRemove) {

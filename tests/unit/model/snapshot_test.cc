@@ -36,8 +36,8 @@ SnapshotInput world() {
 const teal_hop& route(const Snapshot& s, const SnapshotInput& in, const char* to) {
   const Address a = addr(to);
   const teal_addr raw = a.raw();
-  return s.view()
-      .hops[teal_route_find(s.view().routes, s.view().route_mask, &s.view().route_lengths, &in.secret, a.family, &raw)];
+  return s.view().hops[teal_route_find(s.view().routes, s.view().route_mask, &s.view().route_lengths, &in.secret,
+                                       a.family, &raw, 0)];
 }
 
 TEST(Snapshot, RoutesByLongestPrefixNeighboursFirst) {

@@ -10,6 +10,7 @@
 
 #include "dataplane/engine.h"
 #include "model/snapshot.h"
+#include "rollout/signals.h"
 
 namespace teal::xdp {
 class Engine;
@@ -38,6 +39,10 @@ class Engines {
   [[nodiscard]] uint32_t now() const { return workers_.now(); }  // ticks
   // Sums over workers and CPUs. The program's counters outlive a restart, the workers' begin at 0.
   [[nodiscard]] dataplane::Counters totals() const;
+  // What the packets say of a service's pool since the start: of flows entered under `generation` (its low two bits
+  // count), or under all. Half-open entries that timed out are the sweeper's to add.
+  [[nodiscard]] rollout::PoolSignals signals(uint16_t service, model::Pool pool,
+                                             std::optional<uint64_t> generation = std::nullopt) const;
   [[nodiscard]] std::vector<dataplane::PortState> ports() const;  // driver of an xdp port: "xdp native (virtio_net)"
   [[nodiscard]] std::vector<dataplane::WorkerState> workers() const { return workers_.workers(); }
   std::optional<model::Address> wanted_neighbour() { return workers_.wanted_neighbour(); }

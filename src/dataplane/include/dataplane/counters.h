@@ -4,9 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "teal/counters.h"
+#include "teal/flow.h"
 #include "teal/layout.h"
 
 namespace teal::dataplane {
@@ -23,15 +27,30 @@ struct BackendCounters {
   uint64_t packets = 0, bytes = 0;
 };
 
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+
 struct Counters {  // worker: rw, control: ro
   std::array<uint64_t, TEAL_DROP_COUNT> drop{};
   std::array<uint64_t, TEAL_EV_COUNT> event{};
   std::vector<ServiceCounters> service;
   std::vector<BackendCounters> backend;
+  // [service][teal_signal_index]; only pages that are written take memory. Read where asked for, not by add().
+  std::unique_ptr<teal_signal_counts[], Free> signals;
   uint64_t busy_cycles = 0;  // TSC, spent on bursts that were not empty
   uint64_t loops = 0;
 
-  Counters() : service(TEAL_SERVICES), backend(TEAL_BACKENDS) {}
+  static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
+
+  Counters() : service(TEAL_SERVICES), backend(TEAL_BACKENDS) {
+    signals.reset(static_cast<teal_signal_counts*>(
+        std::calloc(TEAL_SERVICES * signals_per_service, sizeof(teal_signal_counts))));
+    if (!signals) throw std::bad_alloc();
+  }
+  [[nodiscard]] teal_signal_counts& signals_of(uint16_t service_number, uint64_t val) const {
+    return signals[service_number * signals_per_service + teal_signal_index(val)];
+  }
 
   void add(const Counters& o) {
     for (size_t i = 0; i < drop.size(); i++) drop[i] += o.drop[i];

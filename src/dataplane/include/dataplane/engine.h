@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,8 @@ class Engine {
   [[nodiscard]] const model::Snapshot* snapshot() const;
   [[nodiscard]] uint32_t now() const;  // ticks, as the workers count them
   [[nodiscard]] Counters totals() const;
+  // Adds the signals of a service, by teal_signal_index(), over all workers.
+  void add_signals(uint16_t service, std::span<teal_signal_counts, 2 * TEAL_SIGNAL_GENERATIONS> sum) const;
   [[nodiscard]] std::vector<PortState> ports() const;
   [[nodiscard]] std::vector<WorkerState> workers() const;
 

@@ -13,7 +13,7 @@
 #include "dataplane/sink.h"
 #include "flow/table.h"
 #include "model/snapshot.h"
-#include "teal/decide.h"
+#include "teal/affinity.h"
 #include "teal/parse.h"
 #include "teal/quote.h"
 
@@ -83,6 +83,8 @@ class Pipeline {
   void to_client(Item& item, uint64_t* slot, uint64_t val);
   bool is_local(const Item& item) const;  // its client is the host itself
   void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
+  void pin(const Item& item, const teal_service& service, uint64_t flow);
+  uint8_t pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const;
   uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
                   uint64_t* generation);
   bool clashes(const Item& item, const teal_service& service, uint16_t backend);
@@ -109,7 +111,7 @@ class Pipeline {
 
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client) const {
     return view_
-        ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client)];
+        ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client, 0)];
   }
   static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side);
   bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const;

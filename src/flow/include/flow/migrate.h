@@ -32,6 +32,7 @@ class Migration {
   Carried copy(const Storage& to, Table& table) const;
 
  private:
+  [[nodiscard]] uint32_t rested() const;
   template <class T>
   [[nodiscard]] const T* at(uint64_t offset) const {
     return reinterpret_cast<const T*>(static_cast<const char*>(old_) + offset);

@@ -16,9 +16,10 @@ struct Census {
   uint64_t entries = 0;
   std::vector<std::array<uint32_t, TEAL_FLOW_STATE_COUNT>> by_backend;  // [backend number][state]
   std::vector<std::array<uint64_t, 2>> by_service;                      // [service number][pool]
+  std::vector<std::array<uint64_t, 2>> pinned;                          // clients with affinity, [service][pool]
   uint64_t duration_us = 0;
   uint64_t expired = 0;  // removed by this walk
-  Census() : by_backend(TEAL_BACKENDS), by_service(TEAL_SERVICES) {}
+  Census() : by_backend(TEAL_BACKENDS), by_service(TEAL_SERVICES), pinned(TEAL_SERVICES) {}
 };
 
 // What one walk needs to know of a service to age its entries.
@@ -28,7 +29,8 @@ struct Ageing {
 
 class Sweeper {
  public:
-  Sweeper(Table& table, const teal_secret& secret) : table_(table), secret_(secret) {}
+  Sweeper(Table& table, const teal_secret& secret)
+      : table_(table), secret_(secret), timed_out_(TEAL_SERVICES * signals_per_service) {}
 
   // Walks `buckets` more of them, ageing against `ageing` (indexed by service number; entries of a number beyond its
   // end or with established timeout 0 belong to no service and are removed). True when that completed a walk: census()
@@ -39,7 +41,13 @@ class Sweeper {
   [[nodiscard]] uint64_t walks() const { return walks_; }
   [[nodiscard]] uint64_t expired() const { return expired_; }  // entries removed since the start
 
-  // Visits every live entry: (key, val, bucket, slot). Stops when the visitor returns false.
+  // Half-open entries of a service that ran out of time, since the start; `val`: any with the pool and generation asked
+  // for.
+  [[nodiscard]] uint64_t timed_out(uint16_t service, uint64_t val) const {
+    return timed_out_[service * signals_per_service + teal_signal_index(val)];
+  }
+
+  // Visits every live entry, flows and affinity: (key, val, bucket, slot). Stops when the visitor returns false.
   static void visit(const Table& table,
                     const std::function<bool(uint64_t key, uint64_t val, teal_bucket* b, int slot)>& visitor);
 
@@ -48,6 +56,8 @@ class Sweeper {
   const teal_secret& secret_;
   uint32_t at_ = 0;
   uint64_t walks_ = 0, expired_ = 0;
+  static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
+  std::vector<uint64_t> timed_out_;  // [service][teal_signal_index]
   Census now_, last_;
 };
 

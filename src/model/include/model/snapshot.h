@@ -33,6 +33,7 @@ struct View {
   const teal_route_slot* routes = nullptr;
   uint32_t route_mask = 0;  // slots - 1
   teal_route_lengths route_lengths{};
+  teal_route_lengths previews{};
   const teal_hop* hops = nullptr;  // by the route table's index; 0: no route
   uint32_t hop_count = 0;
   uint64_t hairpin_filter[64]{};     // bit per hashed NAT backend address: clear means "no backend"
@@ -61,6 +62,7 @@ struct SnapshotService {
   ServiceConfig config;  // pools are not read: backends stand in SnapshotInput::backends
   uint16_t group = 0;    // index of its split
   bool retired = false;
+  int preview_pool = -1;  // which pool preview clients see; -1: none now
 };
 
 struct SnapshotBackend {

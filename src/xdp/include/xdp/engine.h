@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,9 @@ class Engine {
   };
   // Adds the sums over all CPUs, as far as the published view has services and backends; they outlive restarts.
   void add_totals(Totals& totals) const;
+
+  // Adds the signals of a service, by teal_signal_index(), over all CPUs, since the program was loaded.
+  void add_signals(uint16_t service, std::span<teal_signal_counts, 2 * TEAL_SIGNAL_GENERATIONS> sum) const;
 
   [[nodiscard]] std::vector<PortState> ports() const;
   [[nodiscard]] uint32_t verified_instructions() const;  // that the verifier walked; of the loaded program
