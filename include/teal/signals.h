@@ -8,7 +8,7 @@
 
 #include "teal/types.h"
 
-/* Handshake time in fine ticks of 1/4096 s: bucket 0 is below one tick, bucket i below 2^i, the last takes the rest (8 s
+/* Handshake time in fine ticks of 1/4096 s: bucket 0 is below one tick, bucket i below 2^i, the last takes the rest (4 s
  * and more). */
 #define TEAL_FINE_TICKS_PER_S 4096u
 #define TEAL_HANDSHAKE_BUCKETS 16

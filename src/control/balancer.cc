@@ -106,6 +106,7 @@ void Balancer::each_second() {
     for (uint16_t s : group_members(group)) flows += sweeper_.census().by_service[s][left];
     if (flows != 0) continue;
     TEAL_STORE(&split.current, rollout::drained(split.current));
+    follow_with_preview_clients(group);
     spdlog::info("group {}: drained, {} holds no flow any more", registry_.group_name(group), left ? "green" : "blue");
   }
   const auto workers = engine_.workers();

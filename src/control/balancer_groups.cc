@@ -125,7 +125,21 @@ uint64_t Balancer::store_split(uint16_t group, const teal_split& next) {
   changed_at_[group] = Clock::now();
   changed_walk_[group] = sweeper_.walks();
   follow_with_preview(group);
+  follow_with_preview_clients(group);
   return waited;
+}
+
+// Which pool preview clients see stands in the published view.
+void Balancer::follow_with_preview_clients(uint16_t group) {
+  for (uint16_t number : group_members(group))
+    if (const auto* config = config_of(number); config != nullptr && !config->preview.clients.empty()) return publish();
+}
+
+rollout::PoolSignals Balancer::signals(uint16_t service, model::Pool pool, unsigned generation) const {
+  rollout::PoolSignals sum = engine_.signals(service, pool, generation);
+  sum.timed_out += sweeper_.timed_out(
+      service, teal_val(0, static_cast<uint8_t>(pool), generation, TEAL_FLOW_syn, 0, 0));
+  return sum;
 }
 
 // The preview VIP of a group goes to the pool that is not active.
@@ -148,6 +162,7 @@ void Balancer::clear_draining(const std::string& name) {
   if (group == 0) return;
   teal_split& split = registry_.split(group);
   TEAL_STORE(&split.current, rollout::drained(split.current));
+  follow_with_preview_clients(group);
 }
 
 uint64_t Balancer::reset(const std::string& name, model::Pool pool) {

@@ -28,7 +28,14 @@ model::SnapshotInput snapshot_input(const Registry& registry, const teal_secret&
   in.secret = secret;
   in.engine = config.engine;
   for (uint16_t number : registry.services())
+  {
     in.services.push_back(service_of(number, registry.service(number), config));
+    // Preview clients see the standby pool, unless that is the one that drains after a cutover.
+    const uint64_t split = registry.split(registry.service(number).group).current;
+    const uint32_t share = teal_split_share(split);
+    const bool left = teal_split_draining(split) && (share == 0 || share == TEAL_SPLIT_ALL);
+    in.services.back().preview_pool = left ? -1 : 1 - teal_split_active(split);
+  }
   for (uint16_t number : registry.backends()) {
     const teal_backend_record& record = registry.backend(number);
     const bool takes_new = record.state == 0 && !record.removed;

@@ -27,7 +27,7 @@ constexpr Field<ControlConfig> control_fields[] = {
 };
 
 constexpr Field<Timeouts> timeout_fields[] = {
-    {"half_open_s", {}, [](Reader& r, const Node& n, Timeouts& t) { r.number(n, t.half_open_s, 1, 3600); }},
+    {"half_open_s", {}, [](Reader& r, const Node& n, Timeouts& t) { r.number(n, t.half_open_s, 1, 1800); }},
     {"established_s",
      {},
      [](Reader& r, const Node& n, Timeouts& t) { r.number(n, t.established_s, 1, longest_timeout_s); }},

@@ -118,7 +118,7 @@ int run(const std::string& file, const model::Config& config, bool migrate) {
   balancer.set_topology(netlink.topology());
   if (fast_path) fast_path->finish_migration(storage, table);
 
-  releases = std::make_unique<ReleaseWork>(context, config, balancer, engines, audit);
+  releases = std::make_unique<ReleaseWork>(context, config, balancer, audit);
   control::Server server(context, config.control, {balancer, releases->rollouts(), releases->events(), audit});
   server.start();
 

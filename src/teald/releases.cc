@@ -28,17 +28,6 @@ std::string directory_for(const std::string& state_dir) {
   return path;
 }
 
-// Whatever the engines count; nothing where they do not yet.
-template <class E>
-rollout::PoolSignals signals_of(E& engines, uint16_t service, model::Pool pool, unsigned generation) {
-  if constexpr (requires { engines.signals(service, pool, generation); })
-    return engines.signals(service, pool, generation);
-  else if constexpr (requires { engines.signals(service, static_cast<int>(pool), generation); })
-    return engines.signals(service, static_cast<int>(pool), generation);
-  else
-    return {};
-}
-
 health::HookContext context_of(const control::HookCall& call) {
   return {call.group, call.phase, call.step, call.share, call.from, call.to, call.json};
 }
@@ -52,7 +41,7 @@ rollout::Verdict verdict_of(health::Judgement judgement) {
 }  // namespace
 
 ReleaseWork::ReleaseWork(boost::asio::io_context& context, const model::Config& config, control::Balancer& balancer,
-                         control::Engines& engines, telemetry::Audit& audit)
+                         telemetry::Audit& audit)
     : balancer_(balancer),
       hooks_(context),
       prometheus_(context),
@@ -62,21 +51,20 @@ ReleaseWork::ReleaseWork(boost::asio::io_context& context, const model::Config& 
                               health::to_string(change.state), change.reason);
                  balancer_.set_health(change.service, change.backend, change.state == health::State::down);
                }),
-      rollouts_(world(config.control.state_dir, engines, audit)) {
+      rollouts_(world(config.control.state_dir, audit)) {
   balancer_.on_switch([this](const std::string& group) { return rollouts_.guard(group); });
   follow(config);
   rollouts_.load();
 }
 
-control::RolloutWorld ReleaseWork::world(const std::string& state_dir, control::Engines& engines,
-                                         telemetry::Audit& audit) {
+control::RolloutWorld ReleaseWork::world(const std::string& state_dir, telemetry::Audit& audit) {
   return {
       .groups = balancer_,
       .files = files_,
       .events = events_,
       .directory = directory_for(state_dir),
-      .signals = [&engines](uint16_t service, model::Pool pool,
-                            unsigned generation) { return signals_of(engines, service, pool, generation); },
+      .signals = [this](uint16_t service, model::Pool pool,
+                        unsigned generation) { return balancer_.signals(service, pool, generation); },
       .run_hook =
           [this](const control::HookCall& call, const std::function<void(bool, const std::string&)>& done) {
             hooks_.run(call.hook, context_of(call), [done](const health::HookResult& result) {

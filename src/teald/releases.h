@@ -8,7 +8,6 @@
 
 #include "control/balancer.h"
 #include "control/disk_files.h"
-#include "control/engines.h"
 #include "control/events.h"
 #include "control/rollouts.h"
 #include "health/checks.h"
@@ -24,7 +23,7 @@ class ReleaseWork {
   // All that is named must outlive this object. Begins the checks, and takes up the rollouts that an earlier teald
   // left. Throws std::runtime_error when the directory of their states cannot be used.
   ReleaseWork(boost::asio::io_context& context, const model::Config& config, control::Balancer& balancer,
-              control::Engines& engines, telemetry::Audit& audit);
+              telemetry::Audit& audit);
   ReleaseWork(const ReleaseWork&) = delete;
   ReleaseWork& operator=(const ReleaseWork&) = delete;
 
@@ -34,7 +33,7 @@ class ReleaseWork {
   [[nodiscard]] control::Events& events() { return events_; }
 
  private:
-  control::RolloutWorld world(const std::string& state_dir, control::Engines& engines, telemetry::Audit& audit);
+  control::RolloutWorld world(const std::string& state_dir, telemetry::Audit& audit);
   [[nodiscard]] bool settled();
 
   control::Balancer& balancer_;

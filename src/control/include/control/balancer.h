@@ -48,6 +48,9 @@ class Balancer : public Operations, public Groups {
   // Whether new flows of the group's services do as if nobody had been there before.
   void ignore_affinity(const std::string& group, bool ignore);
 
+  // What packets and the sweep say of a service's pool, of flows entered under `generation` (its low two bits count).
+  [[nodiscard]] rollout::PoolSignals signals(uint16_t service, model::Pool pool, unsigned generation) const;
+
   // Every 10 ms: a slice of the sweep, wanted neighbours; once a second: rates, drains that ended, numbers to free.
   void tick();
 
@@ -88,6 +91,7 @@ class Balancer : public Operations, public Groups {
   // Why packets without an entry could be hurt by a change of the split; empty: none could.
   [[nodiscard]] std::string untracked_of(uint16_t service) const;
   uint64_t store_split(uint16_t group, const teal_split& next);
+  void follow_with_preview_clients(uint16_t group);
   void follow_with_preview(uint16_t group);
   void follow_with_previews();
   SwitchReply commit(uint16_t service, const rollout::SplitChange& change);
