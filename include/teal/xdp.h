@@ -106,10 +106,4 @@ struct teal_xdp_cpu {
   struct teal_backend_counts backend[TEAL_BACKENDS];
 } __attribute__((aligned(64)));
 
-/* Bit of an address in the hairpin filter. */
-TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {
-  uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
-  return x >> 20; /* 12 bits */
-}
-
 #endif
