@@ -114,6 +114,12 @@ TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_add
          a->words[3] == b->words[3];
 }
 
+/* Bit of an address in the hairpin filter. */
+TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {
+  uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
+  return x >> 20; /* 12 bits */
+}
+
 #define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */
 
 /* One multiplication by a secret odd number: enough for a table whose keys the configuration gives. */

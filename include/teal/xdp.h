@@ -85,18 +85,6 @@ struct teal_xdp_control {
 
 TEAL_INLINE uint32_t teal_xdp_port_hash(uint32_t ifindex) { return (ifindex * 0x9e3779b1u) >> 24; }
 
-struct teal_service_counts {
-  uint64_t packets, bytes; /* to backends */
-  uint64_t new_flows[2];   /* entered, by pool */
-  uint64_t untracked;
-  uint64_t recovered;
-  uint64_t moved;          /* the ledger */
-  uint64_t unused;
-};
-struct teal_backend_counts {
-  uint64_t packets, bytes;
-};
-
 /* Of one CPU; written by the program that runs on it. `turn` is odd while one runs: what a publisher waits for. */
 struct teal_xdp_cpu {
   uint64_t turn;
@@ -113,11 +101,5 @@ struct teal_xdp_cpu {
 struct teal_xdp_signals {
   struct teal_signal_counts count[TEAL_SERVICES][2 * TEAL_SIGNAL_GENERATIONS];
 };
-
-/* Bit of an address in the hairpin filter. */
-TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {
-  uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
-  return x >> 20; /* 12 bits */
-}
 
 #endif

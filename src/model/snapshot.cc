@@ -167,7 +167,7 @@ void Snapshot::add_endpoints(const SnapshotInput& input) {
   for (const auto& [address, number] : hosts) {
     if (address.family == 4 && (number & view_.hairpin_mask4) != 0) continue;  // the prefix is too small for its number
     const teal_addr raw = address.raw();
-    const uint32_t bit = hairpin_bit(raw);
+    const uint32_t bit = teal_hairpin_bit(&raw);
     view_.hairpin_filter[bit / 64] |= 1ull << (bit % 64);
     view_.hairpin_any = true;
     match_keys_.emplace_back(teal_match_key(&input.secret, address.family, &raw, 0, 0, TEAL_MATCH_BACKEND_ADDRESS),

@@ -15,17 +15,8 @@
 
 namespace teal::dataplane {
 
-struct ServiceCounters {
-  uint64_t packets = 0, bytes = 0;  // to backends
-  uint64_t new_flows[2] = {0, 0};   // entered, by pool
-  uint64_t untracked = 0;
-  uint64_t recovered = 0;
-  uint64_t moved = 0;  // the ledger
-};
-
-struct BackendCounters {
-  uint64_t packets = 0, bytes = 0;
-};
+using ServiceCounters = teal_service_counts;
+using BackendCounters = teal_backend_counts;
 
 struct Free {
   void operator()(void* p) const { std::free(p); }

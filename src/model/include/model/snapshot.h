@@ -42,12 +42,6 @@ struct View {
   bool hairpin_any = false;
 };
 
-// Bit of an address in the hairpin filter.
-inline uint32_t hairpin_bit(const teal_addr& a) {
-  const uint32_t x = (a.words[0] ^ a.words[1] ^ a.words[2] ^ a.words[3]) * 0x9e3779b1u;
-  return x >> 20;  // 12 bits
-}
-
 // A port of an engine as the topology knows it.
 struct PortBinding {
   uint16_t port = 0;  // engine's number
