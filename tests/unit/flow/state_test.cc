@@ -67,21 +67,21 @@ TEST(Signals, OfEachChangeOfState) {
     return teal_signals_of(was, v, dir, two_way);
   };
   uint64_t v = value(TEAL_FLOW_syn);
-  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_SYN | TEAL_TCP_ACK, at(1)), TEAL_SIGNAL_timed);
-  EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_ACK, at(1)), TEAL_SIGNAL_handshake);
+  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_SYN | TEAL_TCP_ACK, 1), TEAL_SIGNAL_timed);
+  EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_ACK, 1), TEAL_SIGNAL_handshake);
   const uint64_t open = v;
   EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_RST, 1), TEAL_SIGNAL_early_reset);
   v = open;
   EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_RST, 1), 0u) << "the client's own business";
   v = open;
-  EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_PSH | TEAL_TCP_ACK, at(1)), 0u);
+  EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_PSH | TEAL_TCP_ACK, 1), 0u);
   EXPECT_FALSE(v & TEAL_VAL_DATA) << "the request is not the backend's data";
-  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_PSH | TEAL_TCP_ACK, at(1)), 0u);
+  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_PSH | TEAL_TCP_ACK, 1), 0u);
   EXPECT_TRUE(v & TEAL_VAL_DATA);
-  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_RST | TEAL_TCP_ACK, at(1)), TEAL_SIGNAL_reset);
+  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_RST | TEAL_TCP_ACK, 1), TEAL_SIGNAL_reset);
   EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_RST, 1), 0u) << "counted once";
   v = value(TEAL_FLOW_syn);
-  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_RST | TEAL_TCP_ACK, at(1)), TEAL_SIGNAL_refused);
+  EXPECT_EQ(step(v, TEAL_TO_CLIENT, TEAL_TCP_RST | TEAL_TCP_ACK, 1), TEAL_SIGNAL_refused);
   v = value(TEAL_FLOW_syn);
   EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_ACK, 0), TEAL_SIGNAL_timed | TEAL_SIGNAL_handshake);
   EXPECT_EQ(step(v, TEAL_TO_BACKEND, TEAL_TCP_RST, 0), TEAL_SIGNAL_early_reset) << "all that direct return sees";
@@ -126,17 +126,17 @@ TEST(TcpNext, NeverLeavesTheValidStatesAndOverStaysOver) {
 
 TEST(TcpNext, AHandshakeAndACloseSeenFromBothSides) {
   uint8_t s = TEAL_FLOW_syn;
-  s = teal_tcp_next(s, TEAL_TO_CLIENT, TEAL_TCP_SYN | TEAL_TCP_ACK, at(1));
+  s = teal_tcp_next(s, TEAL_TO_CLIENT, TEAL_TCP_SYN | TEAL_TCP_ACK, 1);
   EXPECT_EQ(s, TEAL_FLOW_syn_ack);
-  s = teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_ACK, at(1));
+  s = teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_ACK, 1);
   EXPECT_EQ(s, TEAL_FLOW_established);
-  EXPECT_EQ(teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_SYN, at(1)), TEAL_FLOW_established);
-  s = teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_FIN | TEAL_TCP_ACK, at(1));
+  EXPECT_EQ(teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_SYN, 1), TEAL_FLOW_established);
+  s = teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_FIN | TEAL_TCP_ACK, 1);
   EXPECT_EQ(s, TEAL_FLOW_fin_client);
-  EXPECT_EQ(teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_FIN | TEAL_TCP_ACK, at(1)), TEAL_FLOW_fin_client);
-  s = teal_tcp_next(s, TEAL_TO_CLIENT, TEAL_TCP_FIN | TEAL_TCP_ACK, at(1));
+  EXPECT_EQ(teal_tcp_next(s, TEAL_TO_BACKEND, TEAL_TCP_FIN | TEAL_TCP_ACK, 1), TEAL_FLOW_fin_client);
+  s = teal_tcp_next(s, TEAL_TO_CLIENT, TEAL_TCP_FIN | TEAL_TCP_ACK, 1);
   EXPECT_EQ(s, TEAL_FLOW_closing);
-  EXPECT_EQ(teal_tcp_next(TEAL_FLOW_syn, TEAL_TO_BACKEND, TEAL_TCP_ACK, at(1)), TEAL_FLOW_syn);
+  EXPECT_EQ(teal_tcp_next(TEAL_FLOW_syn, TEAL_TO_BACKEND, TEAL_TCP_ACK, 1), TEAL_FLOW_syn);
 }
 
 TEST(TcpNext, DirectReturnSeesOneSideOnly) {

@@ -63,7 +63,7 @@ TEST(Sweep, TheCensusCountsByBackendServicePoolAndState) {
   uint64_t total = 0;
   for (uint16_t service = 1; service <= 3; service++)
     for (uint8_t pool : {TEAL_BLUE, TEAL_GREEN})
-      for (uint8_t state = TEAL_FLOW_syn; state < TEAL_FLOW_STATE_COUNT; state++)
+      for (uint8_t state = TEAL_FLOW_syn; state < TEAL_FLOW_affinity; state++)
         for (unsigned n = 0; n < service * 10u + pool * 5u + state; n++, total++) {
           const auto key = key_of(++client, service);
           put(m, key, value(key, static_cast<uint16_t>(service * 10 + pool), state, 0, pool));
@@ -77,7 +77,7 @@ TEST(Sweep, TheCensusCountsByBackendServicePoolAndState) {
   for (unsigned service = 1; service <= 3; service++)
     for (unsigned pool = 0; pool < 2; pool++) {
       uint64_t sum = 0;
-      for (unsigned state = 1; state < TEAL_FLOW_STATE_COUNT; state++) {
+      for (unsigned state = 1; state < TEAL_FLOW_affinity; state++) {
         EXPECT_EQ(c.by_backend[service * 10 + pool][state], service * 10 + pool * 5 + state);
         sum += service * 10 + pool * 5 + state;
       }
