@@ -50,7 +50,10 @@ class Teald:
     def __init__(self, world, namespace, config):
         self.world, self.namespace = world, namespace
         self.socket = world.path("teald.sock")
-        config.setdefault("control", {"socket": self.socket, "audit_log": world.path("audit.jsonl")})
+        control = config.setdefault("control", {})
+        control.setdefault("socket", self.socket)
+        control.setdefault("audit_log", world.path("audit.jsonl"))
+        control.setdefault("state_dir", world.path("state"))
         engine = config.setdefault("engine", {})
         engine.setdefault("memory", "ordinary")
         engine.setdefault("packet_memory_mib", 128)
