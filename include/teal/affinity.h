@@ -19,11 +19,15 @@ TEAL_INLINE struct teal_flow_key teal_affinity_key(const struct teal_secret *s, 
   return svc->family == 4 ? teal_flow_key4(s, net.v4, 0, service) : teal_flow_key6(s, &net, 0, service);
 }
 
+/* Whether what was entered by `val` still speaks for its client under the split word `split`. */
+TEAL_INLINE int teal_affinity_counts(uint64_t val, uint64_t split) {
+  return !(split & TEAL_SPLIT_IGNORE_AFFINITY) || teal_val_generation(val) == (teal_split_generation(split) & 31);
+}
+
 /* Whether the affinity entry `val` still binds under the split word `split`. */
 TEAL_INLINE int teal_affinity_binds(const struct teal_service *svc, uint64_t val, uint64_t split, uint32_t now) {
   if (val == 0 || teal_val_state(val) != TEAL_FLOW_affinity) return 0;
-  if ((split & TEAL_SPLIT_IGNORE_AFFINITY) && teal_val_generation(val) != (teal_split_generation(split) & 31)) return 0;
-  return !teal_flow_expired(svc, val, now);
+  return teal_affinity_counts(val, split) && !teal_flow_expired(svc, val, now);
 }
 
 /* Whether a flow in this state pins its client, or keeps it pinned: its handshake is complete. */

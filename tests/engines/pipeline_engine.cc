@@ -69,7 +69,7 @@ void PipelineEngine::rollback(const std::string& service, bool reset) {
     if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)
       table_.remove(storage_->head().secret, b, slot, key, val);
     else
-      table_.set_state(storage_->head().secret, b, slot, key, TEAL_FLOW_reset);
+      table_.set_state(storage_->head().secret, b, slot, key, TEAL_FLOW_reset, ticks());
     return true;
   });
 }
