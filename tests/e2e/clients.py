@@ -23,6 +23,8 @@ def connect(options):
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.settimeout(options.get("timeout_s", 5))
+    if "source" in options:
+        sock.bind((options["source"], 0))
     sock.connect((options["vip"], options.get("port", 80)))
     return sock
 
