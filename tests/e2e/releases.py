@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scenarios of rollouts share: a world with a release under load, waiting for the rollout, and what it did to whom."""
 import datetime
+import os
 import re
 import time
 
@@ -150,6 +151,14 @@ def check_rolled_back(teald, rows, back_ns, moments, harmed=None):
     late = (back_ns - known[99]) / 1e6
     check(late <= 1000, f"rolled back {late:.0f} ms after the 100th bad connection, expected within 1000 ms ({len(known)} known by then)")
     return f"{note}{late:.0f} ms after the 100th, {first}"
+
+
+def keep(at, count=8, interval_s=0.05, **more):
+    """Kept connections, all of them standing."""
+    observer = load.Observer(at, "hold", count=count, interval_s=interval_s, **more)
+    until(lambda: os.path.exists(observer.ready), 10, "the kept connections' client runs")
+    time.sleep(0.3 + 0.02 * count)
+    return observer
 
 
 def rushing(at, rate, **more):

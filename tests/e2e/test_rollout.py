@@ -7,7 +7,7 @@ import time
 import bad_servers
 import load
 from releases import (adopted_ns, await_outcome, await_phase, await_status, begin, check_rolled_back, check_unharmed, event_ns,
-                      found_out_ns, is_bad, order, pool_counter, rushing, status, story, web)
+                      found_out_ns, is_bad, keep, order, pool_counter, rushing, status, story, web)
 from teald import tealctl
 from world import check, until
 
@@ -42,7 +42,7 @@ class Syns:
 def bad_green(world, kind, spoil, names=BLUE, rate=400, reason=None, syns_at=None):
     """A rollout in steps to a green that `spoil` makes bad, under new connections, with others kept on blue."""
     at, teald = web(world, kind, names, spoil)
-    kept = load.Observer(at, "hold", count=8, interval_s=0.05)
+    kept = keep(at)
     rush = rushing(at, rate)
     syns = Syns(at, syns_at) if syns_at else None
     time.sleep(1)
@@ -99,9 +99,8 @@ def test_late(world, kind="af_packet"):
 
     Over the whole step 5 % of bad ones would take several seconds to come together; the last of them say it at once."""
     at, teald = web(world, kind)
-    kept = load.Observer(at, "hold", count=8, interval_s=0.05)
+    kept = keep(at)
     many = rushing(at, 700)
-    time.sleep(0.7)
     begin(teald, steps=[1])
     await_phase(teald, "baking", 5)
     until(lambda: teald.service()["pools"]["green"]["new_flows"] >= 4000, 30, "green has begun 4,000 flows")
@@ -126,14 +125,12 @@ def test_late(world, kind="af_packet"):
 def test_good(world, kind="af_packet"):
     """Promoted through all steps with no failed request; the roles are reversed, blue drains to nothing, the next goes to blue."""
     at, teald = web(world, kind, hold="2s", bake="2s", min_sample=30)
-    kept = load.Observer(at, "hold", count=8, interval_s=0.02)
+    kept = keep(at, 8, 0.02)
     rush = rushing(at, 250)
-    time.sleep(0.7)
     first = begin(teald, steps=STEPS)
     check((first["from"], first["to"]) == ("blue", "green"), f"the first rollout goes from {first['from']} to {first['to']}")
     await_phase(teald, "draining", 25)
-    middle = load.Observer(at, "hold", count=4, interval_s=0.02)
-    time.sleep(0.5)
+    middle = keep(at, 4, 0.02)
     check(status(teald)["phase"] == "draining", f"blue has flows, and yet: {story(status(teald))}")
     requests = load.check_held(kept.result(), "blue")
     over = await_outcome(teald, "done", 20)

@@ -6,7 +6,7 @@ import time
 
 import load
 from common import fetch
-from releases import await_outcome, await_phase, await_status, begin, check_unharmed, order, rushing, status, story, web
+from releases import await_outcome, await_phase, await_status, begin, check_unharmed, keep, order, rushing, status, story, web
 from world import check, until
 
 AWAY_S = 0.7
@@ -28,10 +28,9 @@ class Release:
         os.chmod(hook, 0o755)
         self.at, self.teald = web(world, kind, hold="4s", bake="4s", min_sample=10, drain_deadline="0s", hooks=[
             {"at": point, "run": [hook], "timeout": "1m"} for point in ("pre_start", "on_rollback")])
-        self.kept = load.Observer(self.at, "hold", count=KEPT, interval_s=0.05, timeout_s=15)
+        self.kept = keep(self.at, KEPT, timeout_s=15)
         self.rush = rushing(self.at, 60, timeout_s=15, finish_s=8)
         self.away = []
-        time.sleep(0.6)
 
     def hold_hook(self, point):
         with open(f"{self.hold}-{point}", "wb"):
