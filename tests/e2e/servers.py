@@ -26,17 +26,18 @@ http {{
 """
 
 
-def nginx(at, rate="512k", big=0):
-    """nginx on every backend: /name (keep-alive), /short (200 requests a connection), /close, /big (slow)."""
+def nginx(at, rate="512k", big=0, names=None):
+    """nginx on every backend, or on those of `names`: /name (keep-alive), /short (200 requests a connection), /close, /big (slow)."""
     world = at.world
     os.makedirs(world.path("files"), exist_ok=True)
     with open(world.path("files", "big"), "wb") as file:
         file.write(os.urandom(big))
-    for name, namespace in at.backends.items():
+    chosen = {n: at.backends[n] for n in names or at.backends}
+    for name, namespace in chosen.items():
         config = world.write(f"{name}-nginx.conf", NGINX.format(name=name, dir=world.directory, rate=rate))
         world.spawn(namespace, "nginx", "-p", world.directory, "-c", config, "-e", world.path(f"{name}-nginx.log"),
                     log=f"{name}-nginx.log")
-    for name, namespace in at.backends.items():
+    for name, namespace in chosen.items():
         until(lambda n=namespace: ":80 " in n.run("ss", "-ltn").stdout, 10, f"nginx of {name} listens")
 
 
