@@ -247,10 +247,11 @@ class Conn:
     """A client's connection: sends packets of both directions (of one, but for NAT) and expects them at the other end."""
 
     def __init__(self, case, net, backend, sport=40000, client=None, vport=80, bport=8080, vip=None, forward="nat",
-                 service="web"):
+                 service="web", named=None):
         self.c, self.n, self.backend, self.sport, self.forward = case, net, backend, sport, forward
         self.client, self.vport, self.vip, self.service = client or net.client, vport, vip or net.vip, service
         self.bport = bport if forward == "nat" else vport
+        self.named = named or self.bport  # the port in the backend's name
 
     def up(self, flags, seq=1000, ack=0, data=b"", backend=None, note=None, **fields):
         p = tcp(self.n, self.client, self.sport, self.vip, self.vport, flags, seq, ack, data)
@@ -278,5 +279,5 @@ class Conn:
         fields = {"state": state}
         if pool:
             fields["pool"] = pool
-        fields["backend"] = at(backend or self.backend, self.bport)
+        fields["backend"] = at(backend or self.backend, self.named)
         self.c.flow(self.client, self.sport, self.service, **fields)
