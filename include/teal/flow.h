@@ -2,8 +2,9 @@
  *
  * A flow in sixteen bytes: its key, its value, and how its state follows the packets.
  *
- *   key  IPv4: client address 32 | client port 16 | service 16, exact
- *        IPv6: keyed hash 48                      | service 16; 13 more bits of the hash are the value's check bits
+ *   key  IPv4: client address 32 | client port 16 | affinity 1 | service 15, exact
+ *        IPv6: keyed hash 48                      | affinity 1 | service 15; 13 more bits of the hash are the value's
+ *        check bits
  *   val  backend 16 | pool 1 | generation 5 | state 4 | data seen 1 | check 13 | last-seen stamp 24
  *
  * Neither is ever 0 in a live entry: service numbers begin at 1 and so do states. The check bits belong to the key in
@@ -40,7 +41,7 @@
   X(udp)                                                                                   \
   X(recovered)   /* entered from a packet that does not begin a flow, not confirmed yet */ \
   X(reset)       /* the operator reset it: its next packet is answered by RSTs */          \
-  X(affinity)    /* no flow: a client's pool, under its address and port 0 */
+  X(affinity)    /* no flow: a client's pool, under its prefix */
 
 enum teal_flow_state {
 #define X(name) TEAL_FLOW_##name,
@@ -95,7 +96,8 @@ TEAL_INLINE uint8_t teal_val_generation(uint64_t v) { return (uint8_t)(v >> 42 &
 TEAL_INLINE uint8_t teal_val_state(uint64_t v) { return (uint8_t)(v >> 38 & 15); }
 TEAL_INLINE uint16_t teal_val_check(uint64_t v) { return (uint16_t)(v >> 24 & TEAL_CHECK_MASK); }
 TEAL_INLINE uint32_t teal_val_stamp(uint64_t v) { return (uint32_t)v & TEAL_STAMP_MASK; }
-TEAL_INLINE uint16_t teal_key_service(uint64_t key) { return (uint16_t)key; }
+TEAL_INLINE uint16_t teal_key_service(uint64_t key) { return (uint16_t)(key & 0x7fff); }
+#define TEAL_KEY_AFFINITY 0x8000u /* beside the service's number: the key is no flow's */
 
 /* Fine ticks since the stamp of a half-open entry. A stamp ahead of `now` by up to half the range (written by a worker
  * whose clock read was younger) counts as 0. */
