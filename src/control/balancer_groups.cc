@@ -84,6 +84,7 @@ GroupSight Balancer::see(const std::string& name) {
   const uint16_t group = group_number(name);
   if (group == 0) return sight;
   sight.split = registry_.split(group);
+  sight.half_open_ms = int64_t{1000} * config_.engine.timeouts.half_open_s;
   const bool counted = sweeper_.walks() >= changed_walk_[group] + 2 &&
                        Clock::now() - changed_at_[group] >= std::chrono::seconds(config_.engine.timeouts.half_open_s);
   sight.ready[0] = sight.ready[1] = started_;
@@ -94,7 +95,9 @@ GroupSight Balancer::see(const std::string& name) {
     for (uint8_t pool = 0; pool < 2; pool++) {
       if (started_ && !retired && engine_.snapshot()->maglev(number, pool)->empty()) sight.ready[pool] = false;
       sight.flows[pool] += sweeper_.census().by_service[number][pool];
-      sight.pinned[pool] += sweeper_.census().pinned[number][pool];
+      // Where the split leaves affinity aside, what is left of it holds nobody on the pool that is left.
+      if (!(sight.split.current & TEAL_SPLIT_IGNORE_AFFINITY))
+        sight.pinned[pool] += sweeper_.census().pinned[number][pool];
       if (counted) *sight.flows_left[pool] += sweeper_.census().by_service[number][pool];
     }
   }
