@@ -181,9 +181,8 @@ TEAL_INLINE uint64_t teal_val_after(uint64_t v, uint32_t proto, uint8_t dir, uin
   uint8_t state = teal_val_state(v);
   uint8_t next = proto == TEAL_PROTO_TCP ? teal_tcp_next(state, dir, flags, two_way) : teal_udp_next(state, dir, two_way);
   /* A segment with data that ends a write carries PSH (RFC 9293, section 3.9.1.2): near enough, without its length. */
-  uint64_t data = (flags & TEAL_TCP_PSH) && state == TEAL_FLOW_established && (dir == TEAL_TO_CLIENT || !two_way)
-                      ? TEAL_VAL_DATA
-                      : 0;
+  int open = state == TEAL_FLOW_established || state == TEAL_FLOW_fin_client;
+  uint64_t data = (flags & TEAL_TCP_PSH) && open && (dir == TEAL_TO_CLIENT || !two_way) ? TEAL_VAL_DATA : 0;
   if (TEAL_LIKELY(next == state && (v & data) == data) &&
       (teal_state_is_fine(state) || TEAL_LIKELY(teal_val_age(v, now) < TEAL_REFRESH_TICKS)))
     return v;

@@ -140,6 +140,16 @@ for n in (V4, V6):
         f.down("R", 5007)
         c.signals(blue1=shaken(i + 1, resets=i + 1))
 
+    c = Case(f"half_closed_reset/{v}", [service(n)], "the client has sent its FIN and waits: the answer is data all the same")
+    for i, reply in enumerate((b"", b"answer")):
+        f = Conn(c, n, n.blue, sport=40000 + i)
+        f.open()
+        f.up("PFA", 1001, 5001, b"ask and end")
+        f.down("PA" if reply else "A", 5001, 1013, reply)
+        f.entry("fin_client", "blue")
+        f.down("RA", 5001 + len(reply), 1013)
+        c.signals(blue1=shaken(i + 1, early_resets=1, **({"resets": 1} if reply else {})))
+
     c = Case(f"clients_reset/{v}", [service(n)], "NAT: what the client resets is not the backend's doing")
     f = Conn(c, n, n.blue)
     f.up("S")
