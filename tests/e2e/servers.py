@@ -15,7 +15,7 @@ http {{
   client_body_temp_path {dir}/{name}-tmp; proxy_temp_path {dir}/{name}-tmp; fastcgi_temp_path {dir}/{name}-tmp;
   uwsgi_temp_path {dir}/{name}-tmp; scgi_temp_path {dir}/{name}-tmp;
   server {{
-    listen 80 backlog=4096; listen [::]:80 ipv6only=on backlog=4096;
+    listen 80 backlog=4096; listen [::]:80 ipv6only=on backlog=4096; listen 8080 backlog=4096;
     default_type text/plain;
     location = /name {{ return 200 "{name}\\n"; }}
     location = /short {{ keepalive_requests 200; return 200 "{name}\\n"; }}
@@ -27,7 +27,8 @@ http {{
 
 
 def nginx(at, rate="512k", big=0, names=None):
-    """nginx on every backend, or on those of `names`: /name (keep-alive), /short (200 requests a connection), /close, /big (slow)."""
+    """nginx on ports 80 and 8080 of every backend, or of those of `names`: /name (keep-alive), /short (200 requests a
+    connection), /close, /big (slow)."""
     world = at.world
     os.makedirs(world.path("files"), exist_ok=True)
     with open(world.path("files", "big"), "wb") as file:
