@@ -22,7 +22,7 @@ http {{
     location = /close {{ keepalive_timeout 0; return 200 "{name}\\n"; }}
     location = /big {{ root {dir}/files; limit_rate {rate}; }}
     location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "well\n"; }}
-    location = /reset {{ reset_timedout_connection on; return 444; }}
+    location = /work {{ reset_timedout_connection on; if (-f {dir}/{name}-broken) {{ return 444; }} return 200 "{name}\n"; }}
   }}
   {more}
 }}
@@ -34,8 +34,8 @@ TLS = """server {{
 
 
 def nginx(at, rate="512k", big=0, tls=False):
-    """nginx on every backend: /name (keep-alive), /short (200 requests a connection), /close, /big (slow), /reset (RST
-    instead of an answer), /healthz (200, or 503 while sick(name)); with `tls` also on port 8443. -> processes by name"""
+    """nginx on every backend: /name (keep-alive), /short (200 requests a connection), /close, /big (slow), /work (RST
+    instead of an answer while broken(name)), /healthz (503 while sick(name)); with `tls` also on 8443. -> processes by name"""
     world = at.world
     processes = {}
     if tls:
@@ -47,20 +47,24 @@ def nginx(at, rate="512k", big=0, tls=False):
     for name, namespace in at.backends.items():
         config = world.write(f"{name}-nginx.conf", NGINX.format(
             name=name, dir=world.directory, rate=rate, more=TLS.format(name=name, dir=world.directory) if tls else ""))
-        processes[name] = world.spawn(namespace, "nginx", "-p", world.directory, "-c", config, "-e", world.path(f"{name}-nginx.log"),
-                    log=f"{name}-nginx.log")
+        processes[name] = world.spawn(namespace, "nginx", "-p", world.directory, "-c", config, "-e",
+                                      world.path(f"{name}-nginx.log"), log=f"{name}-nginx.log")
     for name, namespace in at.backends.items():
         until(lambda n=namespace: ":80 " in n.run("ss", "-ltn").stdout, 10, f"nginx of {name} listens")
     return processes
 
 
-def sick(at, name, is_so=True):
+def sick(at, name, is_so=True, what="sick"):
     """The backend's /healthz says 503, though it goes on serving; or 200 again."""
-    path = at.world.path(f"{name}-sick")
     if is_so:
-        at.world.write(f"{name}-sick", "")
-    elif os.path.exists(path):
-        os.unlink(path)
+        at.world.write(f"{name}-{what}", "")
+    elif os.path.exists(at.world.path(f"{name}-{what}")):
+        os.unlink(at.world.path(f"{name}-{what}"))
+
+
+def broken(at, name, is_so=True):
+    """The backend resets connections that ask for /work; or answers again."""
+    sick(at, name, is_so, "broken")
 
 
 def udp_echo(at, port=5353):

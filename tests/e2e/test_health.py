@@ -112,7 +112,7 @@ def tcp(world, kind):
     check(not at.backends["blue1"].run("ss", "-Htn", "state", "established", "sport", "=", ":80").stdout.strip(),
           "the server still holds connections that were reset")
     # Dead altogether, seen by the other way of its failing: no answer.
-    processes["green1"].kill()
+    processes["green1"].terminate()
     at.backends["green2"].run("ip", "link", "set", "eth0", "down")
     await_state(teald, "green1", "unhealthy")
     await_state(teald, "green2", "unhealthy")
