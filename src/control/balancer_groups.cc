@@ -94,6 +94,7 @@ GroupSight Balancer::see(const std::string& name) {
     for (uint8_t pool = 0; pool < 2; pool++) {
       if (started_ && !retired && engine_.snapshot()->maglev(number, pool)->empty()) sight.ready[pool] = false;
       sight.flows[pool] += sweeper_.census().by_service[number][pool];
+      sight.pinned[pool] += sweeper_.census().pinned[number][pool];
       if (counted) *sight.flows_left[pool] += sweeper_.census().by_service[number][pool];
     }
   }
@@ -107,6 +108,13 @@ GroupSight Balancer::see(const std::string& name) {
   }
   if (!sight.configured) sight.ready[0] = sight.ready[1] = false;
   return sight;
+}
+
+std::vector<uint16_t> Balancer::judged(const std::string& name) {
+  std::vector<uint16_t> out;
+  for (uint16_t number : group_members(group_number(name)))
+    if (!registry_.service(number).retired && registry_.service(number).proto == TEAL_PROTO_TCP) out.push_back(number);
+  return out;
 }
 
 std::vector<std::pair<uint16_t, std::string>> Balancer::numbers(const std::string& name) {
@@ -137,8 +145,8 @@ void Balancer::follow_with_preview_clients(uint16_t group) {
 
 rollout::PoolSignals Balancer::signals(uint16_t service, model::Pool pool, unsigned generation) const {
   rollout::PoolSignals sum = engine_.signals(service, pool, generation);
-  sum.timed_out += sweeper_.timed_out(
-      service, teal_val(0, static_cast<uint8_t>(pool), generation, TEAL_FLOW_syn, 0, 0));
+  sum.timed_out +=
+      sweeper_.timed_out(service, teal_val(0, static_cast<uint8_t>(pool), generation, TEAL_FLOW_syn, 0, 0));
   return sum;
 }
 
@@ -163,6 +171,26 @@ void Balancer::clear_draining(const std::string& name) {
   teal_split& split = registry_.split(group);
   TEAL_STORE(&split.current, rollout::drained(split.current));
   follow_with_preview_clients(group);
+}
+
+// First by the word, at once, then entry by entry, so that the next change of the split finds none of them.
+void Balancer::unpin(const std::string& name, model::Pool pool) {
+  const uint16_t group = group_number(name);
+  bool any = false;
+  for (uint16_t number : group_members(group))
+    if (const auto* config = config_of(number)) any = any || config->affinity.by_client;
+  if (!any) return;
+  teal_split& split = registry_.split(group);
+  TEAL_STORE(&split.current, rollout::unpinned(split.current));
+  engine_.synchronize();
+  drop_pins(group, pool);
+  changed_walk_[group] = sweeper_.walks();
+}
+
+void Balancer::keep_idle(const std::string& name, model::Pool pool, bool keep) {
+  const std::pair<uint16_t, uint8_t> which{group_number(name), static_cast<uint8_t>(pool)};
+  const bool changed = keep ? idle_kept_.insert(which).second : idle_kept_.erase(which) > 0;
+  if (changed && started_) set_ageing();
 }
 
 uint64_t Balancer::reset(const std::string& name, model::Pool pool) {
@@ -199,7 +227,8 @@ Result<DrainReport> Balancer::drain_report(const std::string& service) {
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket*, int) {
     if (teal_key_service(key) != number || teal_val_pool(val) != left) return true;
     const uint8_t state = teal_val_state(val);
-    if (state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
+    if (state == TEAL_FLOW_affinity) report.pinned++;
+    if (state == TEAL_FLOW_affinity || state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
     report.flows++;
     const uint32_t idle_s = teal_val_age(val, now) / TEAL_TICKS_PER_S;
     report.longest_idle_s = std::max(report.longest_idle_s, idle_s);

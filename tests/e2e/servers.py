@@ -21,21 +21,22 @@ http {{
     location = /short {{ keepalive_requests 200; return 200 "{name}\\n"; }}
     location = /close {{ keepalive_timeout 0; return 200 "{name}\\n"; }}
     location = /big {{ root {dir}/files; limit_rate {rate}; }}
-    location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "well\n"; }}
-    location = /work {{ reset_timedout_connection on; if (-f {dir}/{name}-broken) {{ return 444; }} return 200 "{name}\n"; }}
+    location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "well\\n"; }}
+    location = /work {{ reset_timedout_connection on; if (-f {dir}/{name}-broken) {{ return 444; }} return 200 "{name}\\n"; }}
   }}
   {more}
 }}
 """
 TLS = """server {{
     listen 8443 ssl; ssl_certificate {dir}/tls.crt; ssl_certificate_key {dir}/tls.key;
-    location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "$ssl_server_name\n"; }}
+    location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "$ssl_server_name\\n"; }}
   }}"""
 
 
-def nginx(at, rate="512k", big=0, tls=False):
-    """nginx on every backend: /name (keep-alive), /short (200 requests a connection), /close, /big (slow), /work (RST
-    instead of an answer while broken(name)), /healthz (503 while sick(name)); with `tls` also on 8443. -> processes by name"""
+def nginx(at, rate="512k", big=0, names=None, tls=False):
+    """nginx on every backend, or on those of `names`: /name (keep-alive), /short (200 requests a connection), /close,
+    /big (slow), /work (RST instead of an answer while broken(name)), /healthz (503 while sick(name)); with `tls` also on
+    8443. -> processes by name"""
     world = at.world
     processes = {}
     if tls:
@@ -44,12 +45,13 @@ def nginx(at, rate="512k", big=0, tls=False):
     os.makedirs(world.path("files"), exist_ok=True)
     with open(world.path("files", "big"), "wb") as file:
         file.write(os.urandom(big))
-    for name, namespace in at.backends.items():
+    chosen = {n: at.backends[n] for n in names or at.backends}
+    for name, namespace in chosen.items():
         config = world.write(f"{name}-nginx.conf", NGINX.format(
             name=name, dir=world.directory, rate=rate, more=TLS.format(name=name, dir=world.directory) if tls else ""))
         processes[name] = world.spawn(namespace, "nginx", "-p", world.directory, "-c", config, "-e",
                                       world.path(f"{name}-nginx.log"), log=f"{name}-nginx.log")
-    for name, namespace in at.backends.items():
+    for name, namespace in chosen.items():
         until(lambda n=namespace: ":80 " in n.run("ss", "-ltn").stdout, 10, f"nginx of {name} listens")
     return processes
 
