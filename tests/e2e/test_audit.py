@@ -9,7 +9,7 @@ import servers
 import topology
 from common import await_service, start
 from releases import Events, ctl, in_phase
-from releases import start as release
+from rollouts import begin as release
 from world import check, until
 
 

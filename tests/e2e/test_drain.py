@@ -7,8 +7,9 @@ import load
 import servers
 import topology
 from common import await_service, start
-from releases import ctl, in_phase, rollout
-from releases import start as release
+from releases import ctl, in_phase
+from rollouts import begin as release
+from rollouts import status as rollout
 from teald import TEALCTL, epoch_ns
 from world import check, until
 

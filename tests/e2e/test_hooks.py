@@ -9,8 +9,9 @@ import load
 import servers
 import topology
 from common import await_service, start
-from releases import ctl, in_phase, paused, rollout
-from releases import start as release
+from releases import ctl, in_phase, paused
+from rollouts import begin as release
+from rollouts import status as rollout
 from world import check, until
 
 POINTS = ["pre_start", "pre_step", "post_step", "pre_promote", "post_promote", "on_rollback", "on_done"]
