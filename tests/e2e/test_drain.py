@@ -151,7 +151,7 @@ def test_deadline_reset_xdp(world):
 
 
 def quiet(world, kind):
-    at, teald = web(world, kind, established_s=3)
+    at, teald = web(world, kind, established_s=3, drain_deadline="1m")
     hold = load.Observer(at, "hold", count=1, interval_s=0.5)
     silent = load.Observer(at, "hold", count=4, interval_s=9, timeout_s=3)
     until(lambda: teald.census()["blue"] == 5, 5, "5 flows are on blue")
