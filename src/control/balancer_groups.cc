@@ -79,6 +79,16 @@ bool Balancer::takes_new_flows(uint16_t backend) const {
   return record.state == 0 && !record.removed && record.weight > 0 && (healthy(backend) || spared_.contains(backend));
 }
 
+// Under the ignore-affinity bit entries of earlier generations hold nobody. Those of this one are on the active pool,
+// once all new flows go there: on the other, what the census has counted is what will age out.
+uint64_t Balancer::pinned(uint16_t service, uint8_t pool) const {
+  const uint64_t word = registry_.split(registry_.service(service).group).current;
+  const uint32_t share = teal_split_share(word);
+  if ((word & TEAL_SPLIT_IGNORE_AFFINITY) && (share == 0 || share == TEAL_SPLIT_ALL) && pool != teal_split_active(word))
+    return 0;
+  return sweeper_.census().pinned[service][pool];
+}
+
 GroupSight Balancer::see(const std::string& name) {
   GroupSight sight;
   const uint16_t group = group_number(name);
@@ -95,9 +105,7 @@ GroupSight Balancer::see(const std::string& name) {
     for (uint8_t pool = 0; pool < 2; pool++) {
       if (started_ && !retired && engine_.snapshot()->maglev(number, pool)->empty()) sight.ready[pool] = false;
       sight.flows[pool] += sweeper_.census().by_service[number][pool];
-      // Where the split leaves affinity aside, what is left of it holds nobody on the pool that is left.
-      if (!(sight.split.current & TEAL_SPLIT_IGNORE_AFFINITY))
-        sight.pinned[pool] += sweeper_.census().pinned[number][pool];
+      sight.pinned[pool] += pinned(number, pool);
       if (counted) *sight.flows_left[pool] += sweeper_.census().by_service[number][pool];
     }
   }
@@ -224,13 +232,13 @@ Result<DrainReport> Balancer::drain_report(const std::string& service) {
   report.idle_edges_s = {1, 10, 60, 300, 900, 3600};
   report.idle_flows.assign(report.idle_edges_s.size() + 1, 0);
   report.by_age.assign(ages_told, 0);
+  report.pinned = pinned(number, left);
   const uint32_t now = engine_.now();
   const uint32_t generation_mask = teal_val_generation(~0ull);
   const auto generation = static_cast<uint32_t>(teal_split_generation(split.current));
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket*, int) {
     if (teal_key_service(key) != number || teal_val_pool(val) != left) return true;
     const uint8_t state = teal_val_state(val);
-    if (state == TEAL_FLOW_affinity) report.pinned++;
     if (state == TEAL_FLOW_affinity || state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
     report.flows++;
     const uint32_t idle_s = teal_val_age(val, now) / TEAL_TICKS_PER_S;

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scenarios of a release share: clients with addresses of their own, rollouts, and what teald says of them."""
+"""What the scenarios of a release share: clients with addresses of their own, tealctl, events.
+Rollouts themselves: rollouts.py."""
 import json
 import threading
 
-from teald import _UnixConnection, tealctl
-from world import Failure, check, until
+import rollouts
+from teald import UnixConnection, tealctl
+from world import check
 
 
 def addresses(at, *more):
@@ -31,34 +33,14 @@ def which(teald, service, client):
     return teald.get(f"/v1/which?service={service}&client={client}")
 
 
-def rollout(teald, group="web"):
-    return teald.get(f"/v1/rollouts/{group}")
+def in_phase(teald, phase, seconds=15):
+    """Waits for the rollout of web to be in that phase. -> the rollout"""
+    return rollouts.await_phase(teald, phase, seconds)
 
 
-def start(teald, service="web", **more):
-    return teald.ask("POST", "/v1/rollouts", {"service": service, **more})
-
-
-def in_phase(teald, phase, seconds=15, group="web"):
-    """Waits for the rollout to be in that phase. -> the rollout"""
-    last = {}
-
-    def there():
-        last.update(rollout(teald, group))
-        return last["phase"] == phase
-
-    try:
-        until(there, seconds, "")
-    except Failure as error:
-        raise Failure(f"the rollout is {last['phase']} ({last['outcome']}, {'paused: ' if last['paused'] else ''}"
-                      f"{last['reason']}; {last['verdict']}) after {seconds} s, expected {phase}") from error
-    return last
-
-
-def paused(teald, seconds=15, group="web"):
-    """Waits for the rollout to pause. -> why"""
-    until(lambda: rollout(teald, group)["paused"], seconds, "the rollout pauses")
-    return rollout(teald, group)["reason"]
+def paused(teald, seconds=15):
+    """Waits for the rollout of web to pause. -> why"""
+    return rollouts.await_status(teald, lambda s: s["paused"], seconds, "the rollout pauses")["reason"]
 
 
 def ctl(teald, *arguments, code=0):
@@ -74,7 +56,7 @@ class Events:
 
     def __init__(self, teald):
         self.seen = []
-        self.connection = _UnixConnection(teald.socket, 30)
+        self.connection = UnixConnection(teald.socket, 30)
         self.connection.request("GET", "/v1/events")
         self.answer = self.connection.getresponse()
         check(self.answer.status == 200, f"/v1/events answers {self.answer.status}")

@@ -8,7 +8,7 @@ import servers
 import topology
 from common import await_service, start, switch
 from releases import addresses, ask, ctl, in_phase, pool_of, which
-from releases import start as release
+from rollouts import begin as release
 from world import check, until
 
 AWAY_S = 4

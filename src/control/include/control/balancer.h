@@ -101,6 +101,7 @@ class Balancer : public Operations, public Groups {
   SwitchReply commit(uint16_t service, const rollout::SplitChange& change);
   // `backend`: only its flows; 0: all of the pool's.
   uint64_t reset_flows(uint16_t group, model::Pool pool, uint16_t backend = 0);
+  [[nodiscard]] uint64_t pinned(uint16_t service, uint8_t pool) const;  // clients that affinity holds there
   [[nodiscard]] bool healthy(uint16_t backend) const;
   void leave_out_the_unhealthy(model::SnapshotInput& in);
   void resolve(const model::Address& to);
