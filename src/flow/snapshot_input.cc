@@ -27,8 +27,7 @@ model::SnapshotInput snapshot_input(const Registry& registry, const teal_secret&
   model::SnapshotInput in;
   in.secret = secret;
   in.engine = config.engine;
-  for (uint16_t number : registry.services())
-  {
+  for (uint16_t number : registry.services()) {
     in.services.push_back(service_of(number, registry.service(number), config));
     // Preview clients see the standby pool, unless that is the one that drains after a cutover.
     const uint64_t split = registry.split(registry.service(number).group).current;

@@ -24,7 +24,9 @@ AuditEntry entry_of(const std::string& path, const std::string& body = "") {
           .status = 200,
           .code = "ok",
           .generation_before = 4,
-          .generation_after = 5};
+          .generation_after = 5,
+          .counters_before = {},
+          .counters_after = {}};
 }
 
 class AuditTest : public testing::Test {

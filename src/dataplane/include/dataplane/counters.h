@@ -35,8 +35,8 @@ struct Counters {  // worker: rw, control: ro
   static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
 
   Counters() : service(TEAL_SERVICES), backend(TEAL_BACKENDS) {
-    signals.reset(static_cast<teal_signal_counts*>(
-        std::calloc(TEAL_SERVICES * signals_per_service, sizeof(teal_signal_counts))));
+    signals.reset(
+        static_cast<teal_signal_counts*>(std::calloc(TEAL_SERVICES * signals_per_service, sizeof(teal_signal_counts))));
     if (!signals) throw std::bad_alloc();
   }
   [[nodiscard]] teal_signal_counts& signals_of(uint16_t service_number, uint64_t val) const {

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage 4 for a flow without an entry: pool, backend, entry; and the affinity that flows give their clients. Beside it
+// in the XDP program: bpf/newcomer.h.
+#include "dataplane/pipeline.h"
+
+namespace teal::dataplane {
+
+// Stage 4 for a flow without an entry: split, then Maglev. 0: dropped, and counted.
+uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
+                          uint64_t* generation) {
+  const teal_split& split = shared_.splits[service.group];
+  const uint64_t current = TEAL_LOAD(&split.current);
+  const uint64_t word = teal_deciding_split(action, current, TEAL_LOAD(&split.previous));
+  const uint32_t point = teal_point(secret_, teal_point_basis(secret_, &service, &item.client, item.key.key));
+  *pool = static_cast<uint8_t>(teal_pool_of(word, point));
+  *generation = teal_split_generation(word);
+  if (action == TEAL_ACT_ENTER && (service.flags & (TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY)))
+    *pool = pool_of(item, service, word, *pool);
+  const uint32_t table = service.maglev[*pool];
+  if (table == 0) {
+    sink_.drop(item.m, TEAL_DROP_no_backend);
+    return 0;
+  }
+  const unsigned attempts = service.flags & TEAL_SERVICE_SHARED ? 64 : 1;
+  for (uint32_t i = 0; i < attempts; i++) {
+    const uint16_t backend = view_->maglev[table][teal_maglev_slot(secret_, item.key.key, i, model::maglev_slots)];
+    if (attempts == 1 || action != TEAL_ACT_ENTER || !clashes(item, service, backend)) return backend;
+  }
+  sink_.drop(item.m, TEAL_DROP_reply_clash);
+  return 0;
+}
+
+// Whether the client's address and port already are a flow of another service on the same backend address and port: the
+// backend could not tell the two connections apart, nor could teal their replies.
+bool Pipeline::clashes(const Item& item, const teal_service& service, uint16_t backend) {
+  const teal_backend& b = view_->backends[backend];
+  const uint64_t key = teal_match_key(secret_, b.family, &b.addr, b.port, service.proto, TEAL_MATCH_ENDPOINT);
+  const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  if (e == 0) return false;
+  const teal_endpoint& endpoint = view_->endpoints[e];
+  for (uint32_t i = 0; i < endpoint.count; i++) {
+    const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
+    if (ref.service == item.service) continue;
+    const teal_flow_key other = item.pkt.family == 4
+                                    ? teal_flow_key4(secret_, item.client.v4, item.pkt.sport, ref.service)
+                                    : teal_flow_key6(secret_, &item.client, item.pkt.sport, ref.service);
+    uint64_t val = 0;
+    if (table_.find(other, &val) == nullptr || teal_val_backend(val) != ref.backend) continue;
+    if (!teal_state_is_over(teal_val_state(val)) && !teal_flow_expired(&view_->services[ref.service], val, now_))
+      return true;
+  }
+  return false;
+}
+
+// Enters the flow; *val is what decides afterwards: the given value, or that of another packet of the flow.
+void Pipeline::enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val) {
+  flow::InsertCounts counts;
+  ServiceCounters& sc = counters_.service[item.service];
+  const uint64_t wanted = *val;
+  const flow::Inserted result = table_.insert(*secret_, item.key, val, old, now_, counts);
+  counters_.event[TEAL_EV_flows_displaced] += counts.displaced;
+  counters_.event[TEAL_EV_flows_evicted] += counts.evicted;
+  switch (result) {
+    case flow::Inserted::replaced:
+      if (!teal_state_is_over(teal_val_state(old)) && !teal_flow_expired(&service, old, now_) &&
+          teal_val_backend(old) != teal_val_backend(wanted)) {
+        counters_.event[TEAL_EV_flows_moved]++;
+        sc.moved++;
+      }
+      [[fallthrough]];
+    case flow::Inserted::entered:
+      if (action == TEAL_ACT_ENTER) TEAL_COUNT(&counters_.signals_of(item.service, wanted).begun);
+      counters_.event[TEAL_EV_flows_new]++;
+      sc.new_flows[teal_val_pool(wanted)]++;
+      if (action == TEAL_ACT_RECOVER) {
+        counters_.event[TEAL_EV_flows_recovered]++;
+        sc.recovered++;
+      }
+      break;
+    case flow::Inserted::found:
+      break;
+    case flow::Inserted::busy:
+      counters_.event[TEAL_EV_lock_busy]++;
+      [[fallthrough]];
+    case flow::Inserted::no_room:
+      *val = wanted;
+      counters_.event[TEAL_EV_flows_untracked]++;
+      sc.untracked++;
+      break;
+  }
+}
+
+// Writes or refreshes the affinity that the flow of value `flow` gives its client.
+void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow) {
+  const uint64_t split = TEAL_LOAD(&shared_.splits[service.group].current);
+  if (!teal_affinity_counts(flow, split)) return;
+  const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
+  uint64_t entry = teal_affinity_val(flow, key.check, now_), val = 0;
+  uint64_t* slot = table_.find(key, &val);
+  if (slot == nullptr) {
+    flow::InsertCounts counts;
+    table_.insert(*secret_, key, &entry, 0, now_, counts);
+    return;
+  }
+  if (teal_affinity_binds(&service, val, split, now_)) {
+    if (teal_val_pool(val) != teal_val_pool(flow)) return;  // the first connection's pool stays
+    entry = (val & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(TEAL_FLOW_affinity, now_);
+  }
+  (void)TEAL_CAS(slot, val, entry);
+}
+
+// The pool that a preview or the client's affinity says; the split's else.
+uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const {
+  if ((service.flags & TEAL_SERVICE_PREVIEW) && teal_route_find(view_->routes, view_->route_mask, &view_->previews,
+                                                                secret_, item.pkt.family, &item.client, item.service))
+    return static_cast<uint8_t>(teal_preview_pool(&service));
+  if (!(service.flags & TEAL_SERVICE_AFFINITY)) return pool;
+  const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
+  uint64_t val = 0;
+  if (table_.find(key, &val) == nullptr || !teal_affinity_binds(&service, val, word, now_)) return pool;
+  return service.maglev[teal_val_pool(val)] != 0 ? teal_val_pool(val) : pool;
+}
+
+}  // namespace teal::dataplane
