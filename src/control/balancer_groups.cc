@@ -94,6 +94,7 @@ GroupSight Balancer::see(const std::string& name) {
   const uint16_t group = group_number(name);
   if (group == 0) return sight;
   sight.split = registry_.split(group);
+  sight.half_open_ms = int64_t{1000} * config_.engine.timeouts.half_open_s;
   const bool counted = sweeper_.walks() >= changed_walk_[group] + 2 &&
                        Clock::now() - changed_at_[group] >= std::chrono::seconds(config_.engine.timeouts.half_open_s);
   sight.ready[0] = sight.ready[1] = started_;

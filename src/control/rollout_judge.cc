@@ -19,6 +19,7 @@ BothPools operator-(const BothPools& a, const BothPools& b) {
 
 void SignalWindow::begin(uint64_t generation, const std::vector<uint16_t>& services) {
   generation_ = generation;
+  absence_until_ms_ = 0;
   base_.clear();
   moments_.clear();
   for (const uint16_t service : services)
@@ -30,13 +31,23 @@ void SignalWindow::begin(uint64_t generation, const std::vector<uint16_t>& servi
     if (before[pool].begun > 0) normal_[pool] = before[pool];
 }
 
-BothPools SignalWindow::of(const std::vector<uint16_t>& services) {
+void SignalWindow::begin_after_restart(uint64_t generation, const std::vector<uint16_t>& services, int64_t until_ms) {
+  begin(generation, services);
+  absence_until_ms_ = until_ms;
+}
+
+BothPools SignalWindow::of(const std::vector<uint16_t>& services, int64_t now_ms) {
   BothPools sum;
   if (generation_ == 0) return sum;
   for (const uint16_t service : services)
     for (const model::Pool pool : {model::Pool::blue, model::Pool::green}) {
       const auto now = source_(service, pool, generation_ % TEAL_SIGNAL_GENERATIONS);
-      sum[static_cast<size_t>(pool)] += now - base_.try_emplace({service, pool}, now).first->second;
+      rollout::PoolSignals& base = base_.try_emplace({service, pool}, now).first->second;
+      if (now_ms < absence_until_ms_) {
+        base.syn_retransmits = now.syn_retransmits;
+        base.timed_out = now.timed_out;
+      }
+      sum[static_cast<size_t>(pool)] += now - base;
     }
   return sum;
 }

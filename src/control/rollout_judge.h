@@ -31,9 +31,13 @@ class SignalWindow {
   // before, TEAL_SIGNAL_GENERATIONS changes ago.
   void begin(uint64_t generation, const std::vector<uint16_t>& services);
 
+  // After a restart: until then SYNs that come again and handshakes that never end are those that teald's own absence
+  // hurt.
+  void begin_after_restart(uint64_t generation, const std::vector<uint16_t>& services, int64_t until_ms);
+
   [[nodiscard]] uint64_t generation() const { return generation_; }  // 0: none began
   // Since begin(), over the services; one that was not there then counts from when it is seen first.
-  [[nodiscard]] BothPools of(const std::vector<uint16_t>& services);
+  [[nodiscard]] BothPools of(const std::vector<uint16_t>& services, int64_t now_ms);
 
   // What of `counts`, which of() gave at `now_ms`, came in the last two seconds. None as long as that is all of it.
   std::optional<BothPools> latest(const BothPools& counts, int64_t now_ms);
@@ -48,6 +52,7 @@ class SignalWindow {
  private:
   Source source_;
   uint64_t generation_ = 0;
+  int64_t absence_until_ms_ = 0;
   std::map<std::pair<uint16_t, model::Pool>, rollout::PoolSignals> base_;
   std::deque<std::pair<int64_t, BothPools>> moments_;  // of this step, oldest first
   std::deque<std::pair<int64_t, BothPools>> minute_;

@@ -96,11 +96,13 @@ rollout::Inputs Rollouts::look(Record& r) {
   if (!sight.configured) in.obstacle = "no service of group '" + r.group + "' is configured any more";
   if (r.state.phase != rollout::Phase::shifting && r.state.phase != rollout::Phase::baking) return in;
   // After a restart, and after a change by hand was taken over, the window begins late, but it begins.
-  if (r.window.generation() != r.state.generation) {
+  if (r.window.generation() == 0) {
+    r.window.begin_after_restart(r.state.generation, r.services, in.now_ms + sight.half_open_ms);
+  } else if (r.window.generation() != r.state.generation) {
     r.window.begin(r.state.generation, r.services);
     r.judged.reset();
   }
-  const BothPools counts = r.window.of(r.telling);
+  const BothPools counts = r.window.of(r.telling, in.now_ms);
   const auto latest = r.window.latest(counts, in.now_ms);
   if (r.telling.empty()) {
     r.verdict = {rollout::Verdict::pass, "no TCP service: packets do not tell", r.state.generation};

@@ -60,7 +60,7 @@ RolloutStatus Rollouts::describe(Record& r) {
   if (!state.prometheus_verdict.empty()) s.verdict += (s.verdict.empty() ? "" : "; ") + state.prometheus_verdict;
   s.ignore_affinity = state.plan.ignore_affinity;
   const model::Pool pools[] = {state.target(), state.other()};
-  const BothPools counts = state.running() ? r.window.of(r.services) : BothPools{};
+  const BothPools counts = state.running() ? r.window.of(r.services, world_.now_ms()) : BothPools{};
   for (size_t i = 0; i < 2; i++) {
     s.signals[i].pool = model::to_string(pools[i]);
     s.signals[i].share = share_of(rollout::target_share(sight.split.current, pools[i]));

@@ -139,7 +139,8 @@ void Pipeline::touch(uint64_t* slot, uint64_t val, const Item& item, const teal_
   for (int i = 0; i < 8; i++) {
     const uint64_t next = teal_val_after(val, item.pkt.proto, item.dir, flags, two_way, now_);
     if (TEAL_LIKELY(next == val)) {
-      if (TEAL_UNLIKELY(teal_is_retransmit(val, item.dir, flags)))
+      // A held SYN that is tried again was sent once.
+      if (TEAL_UNLIKELY(teal_is_retransmit(val, item.dir, flags)) && retry_deadline_ == 0)
         TEAL_COUNT(&counters_.signals_of(item.service, val).syn_retransmits);
       return;
     }

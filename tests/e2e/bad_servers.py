@@ -71,7 +71,7 @@ def make_slow(at, delay_ms, *names):
 
 def _on_syn(at, name, what):
     at.backends[name].run("nft", "-f", "-", stdin="table inet bad {\n chain input {\n  type filter hook input priority 0;\n"
-                          f"  tcp dport 80 tcp flags & (syn | ack) == syn {what}\n }}\n}}\n")
+                          f"  tcp dport {{80, 8080}} tcp flags & (syn | ack) == syn {what}\n }}\n}}\n")
 
 
 def make_refusing(at, *names):

@@ -15,7 +15,7 @@ http {{
   client_body_temp_path {dir}/{name}-tmp; proxy_temp_path {dir}/{name}-tmp; fastcgi_temp_path {dir}/{name}-tmp;
   uwsgi_temp_path {dir}/{name}-tmp; scgi_temp_path {dir}/{name}-tmp;
   server {{
-    listen 80 backlog=4096; listen [::]:80 ipv6only=on backlog=4096;
+    listen 80 backlog=4096; listen [::]:80 ipv6only=on backlog=4096; listen 8080 backlog=4096;
     default_type text/plain;
     location = /name {{ return 200 "{name}\\n"; }}
     location = /short {{ keepalive_requests 200; return 200 "{name}\\n"; }}
@@ -34,9 +34,9 @@ TLS = """server {{
 
 
 def nginx(at, rate="512k", big=0, names=None, tls=False):
-    """nginx on every backend, or on those of `names`: /name (keep-alive), /short (200 requests a connection), /close,
-    /big (slow), /work (RST instead of an answer while broken(name)), /healthz (503 while sick(name)); with `tls` also on
-    8443. -> processes by name"""
+    """nginx on ports 80 and 8080 of every backend, or of those of `names`: /name (keep-alive), /short (200 requests a
+    connection), /close, /big (slow), /work (RST instead of an answer while broken(name)), /healthz (503 while
+    sick(name)); with `tls` also on 8443. -> processes by name"""
     world = at.world
     processes = {}
     if tls:

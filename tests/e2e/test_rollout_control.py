@@ -196,10 +196,9 @@ def test_group(world, kind="af_packet"):
     """Two services of one group go together, at each step and back."""
     at = topology.two_ports(world, kind)
     servers.nginx(at)
-    pools = {p: [b | {"port": 80} for b in at.pool(p)] for p in ("blue", "green")}
     rollout = {"rules": RULES, "hold": "1s", "bake": "1s", "min_sample": 20}
-    teald = start(at, [at.service("web", 80, group="shop", split_by="flow", pools=pools, rollout=rollout),
-                       at.service("alt", 8080, group="shop", split_by="flow", pools=pools)],
+    teald = start(at, [at.service("web", 80, group="shop", split_by="flow", rollout=rollout),
+                       at.service("alt", 8080, group="shop", split_by="flow")],
                   timeouts={"half_open_s": 2, "closing_s": 1})
     await_service(at)
     await_service(at, port=8080)

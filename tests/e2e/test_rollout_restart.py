@@ -54,8 +54,10 @@ class Release:
             check(fetch(self.at), "without teald the XDP program does not forward a new connection")
         self.away.append((gone, time.time_ns()))
         self.teald.start()
-        after = await_status(self.teald, lambda s: any("restarted" in e["text"] for e in s["history"][len(before["history"]):]),
-                             5, "the rollout is resumed")
+        await_status(self.teald, lambda s: any("restarted" in e["text"] for e in s["history"][len(before["history"]):]),
+                     5, "the rollout is resumed")
+        time.sleep(0.4)  # it may take a wrong step only after some
+        after = status(self.teald)
         now = self.teald.service()
         check((now["generation"], now["active"]) == (split["generation"], split["active"]),
               f"generation {split['generation']}, {split['active']} became {now['generation']}, {now['active']}")

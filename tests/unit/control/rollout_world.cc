@@ -36,6 +36,7 @@ GroupSight FakeGroups::see(const std::string&) {
   GroupSight sight;
   sight.split = group.split;
   sight.configured = configured;
+  sight.half_open_ms = 10'000;
   for (const int pool : {0, 1}) {
     sight.flows[pool] = group.pools[pool].flows;
     sight.flows_left[pool] = left;

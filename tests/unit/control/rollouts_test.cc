@@ -399,6 +399,22 @@ TEST_F(RolloutsTest, AtAllOfTheTrafficTheOtherIsWhatItWasBefore) {
   EXPECT_NE(status().reason.find("against 0 % (0 of 1000 flows)"), std::string::npos) << status().reason;
 }
 
+TEST_F(RolloutsTest, WhatTealdsAbsenceHurtIsNotHeldAgainstThePool) {
+  begin(request());
+  pass(0.1);
+  restart();
+  pass(0.1);
+  auto& green = counters[{1, 1, static_cast<unsigned>(teal_split_generation(groups.group.split.current) % 4)}];
+  connect(1000, 0, 0);
+  green.syn_retransmits += 500;  // of flows that began before
+  pass(1);
+  EXPECT_EQ(groups.stored, Shares({tenth}));
+  EXPECT_EQ(status().signals[0].counts.syn_retransmits, 0u);
+  green.refused += 400;  // this has nothing to do with it
+  pass(0.1);
+  EXPECT_EQ(groups.stored, Shares({tenth, 0}));
+}
+
 TEST_F(RolloutsTest, WithoutATcpServicePacketsDoNotTell) {
   groups.judged_services = {};
   begin(request());

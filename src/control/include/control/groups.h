@@ -45,6 +45,7 @@ struct GroupSight {
   // By model::Pool: flows, those marked for reset not counted, by a whole census that began after the last change of
   // the split and the last reset, and half_open after the change. None until there is one.
   std::optional<uint64_t> flows_left[2];
+  int64_t half_open_ms = 0;     // for how long a handshake may be under way
   uint64_t pinned[2] = {0, 0};  // clients that affinity holds there, by the last census, by model::Pool
 };
 
