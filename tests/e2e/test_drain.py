@@ -94,11 +94,11 @@ def test_shown_xdp(world):
 
 
 def kept(world, kind):
-    at, teald = web(world, kind, drain_deadline="2s", at_deadline="keep")
+    at, teald = web(world, kind, drain_deadline="4s", at_deadline="keep")
     hold = load.Observer(at, "hold", count=6, interval_s=0.05)
     until(lambda: teald.census()["blue"] >= 6, 10, "6 flows are on blue")
     drain(teald)
-    done = in_phase(teald, "done", 6)
+    done = in_phase(teald, "done", 8)
     check("keeps 6 flows" in done["history"][-1]["text"], f"the rollout ends with {done['history'][-1]}")
     time.sleep(1.5)
     check(held_by_servers(at) == 6, f"servers hold {held_by_servers(at)} connections after the deadline, expected 6")
