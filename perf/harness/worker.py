@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A DPDK worker's whole path: perf/teal-worker-bench, whose rows alternate with their floors inside it."""
+import json
+import os
+import tempfile
+
+from paths import program, run
+
+TARGETS = ["perf/teal-worker-bench"]
+
+
+def run_bench(context, *options):
+    with tempfile.TemporaryDirectory(prefix="teal-perf-") as directory:
+        out = os.path.join(directory, "worker.json")
+        run(program("perf", "teal-worker-bench"), *options, "--rounds", context.rounds(9), "--json", out, timeout=7200)
+        with open(out, encoding="utf-8") as file:
+            return json.load(file)
+
+
+def run_part(context):
+    document = run_bench(context, *(["--quick"] if context.quick else []))
+    for row in document["rows"]:
+        params = {k: row[k] for k in ("ip", "flows", "services", "backends", "burst", "syn_percent")}
+        context.results.add("worker", row["subject"], row["net_cycles"], "cycles a packet", floor=row["floor_cycles"], **params)
+    context.results.add("worker", "yardstick between rounds", document["yardstick_cycles"], "cycles")
+    context.results.note("worker", f"table {document['load_percent']} % full; TSC {document['tsc_per_ns']:.3f} GHz; "
+                         f"{document['packets_a_round']} packets a round")
