@@ -9,6 +9,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "bench_table.h"
 #include "flow/snapshot_input.h"
 
 namespace teal::perf {
@@ -92,7 +93,7 @@ teal_addr client_of(uint32_t flow, uint8_t family) {
   if (family == 4) {
     a.v4 = client4_of(flow);
   } else {
-    const model::Address net = address("2001:db8:c::");
+    static const model::Address net = address("2001:db8:c::");
     std::memcpy(a.bytes, net.bytes.data(), 16);
     a.words[3] = teal_swap32(flow);
   }
@@ -106,6 +107,7 @@ BenchWorld::BenchWorld(const Shape& shape, uint64_t capacity)
   madvise(aligned(memory_), bytes_, MADV_HUGEPAGE);
   storage_ = std::make_unique<flow::Storage>(flow::Storage::Mapped{aligned(memory_), bytes_, "the bench table", false},
                                              capacity);
+  storage_->head().secret = bench_secret;
   registry_ = std::make_unique<flow::Registry>(*storage_);
   table_ = std::make_unique<flow::Table>(storage_->buckets(), storage_->head().buckets, storage_->locks(),
                                          storage_->owner());

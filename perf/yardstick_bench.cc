@@ -11,6 +11,7 @@ void Yardstick(benchmark::State& state) {
   double cycles = 0;
   for (auto _ : state) cycles = teal::perf::yardstick_cycles();
   state.counters["cycles"] = cycles;
+  state.counters["tsc_per_ns"] = teal::perf::tsc_per_ns();
 }
 BENCHMARK(Yardstick)->Iterations(10);
 

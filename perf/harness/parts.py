@@ -13,12 +13,13 @@ ALL = {"micro": micro, "worker": worker, "floors": floors, "xdp": xdp, "cutover"
 
 
 class Context:
-    """What a part measures with: `quick`, rounds(), `results`, say()."""
+    """What a part measures with: `quick`, rounds(), `results`, say(), `tsc_ghz`."""
 
     def __init__(self, quick, rounds, results, say):
         self.quick, self.results, self.say = quick, results, say
         self._rounds = rounds
         self.speed = []
+        self.tsc_ghz = 0.0
 
     def rounds(self, full, quick=3):
         return self._rounds or (quick if self.quick else full)
@@ -34,6 +35,7 @@ def yardstick(context):
     out = paths.run_json(paths.program("perf", "teal-bench"), "--benchmark_filter=^Yardstick", "--benchmark_format=json",
                          "--benchmark_min_time=0.05")
     context.speed.append(out["benchmarks"][0]["cycles"])
+    context.tsc_ghz = out["benchmarks"][0]["tsc_per_ns"]
 
 
 def finish(context):
