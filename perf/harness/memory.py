@@ -1,3 +1,91 @@
-TARGETS = []
+# SPDX-License-Identifier: Apache-2.0
+"""What a flow, a service and a backend take of memory, and how long teald takes to start, empty and with a full table."""
+import os
+import signal
+import time
+
+import e2e
+from paths import Failed, program, run
+
+TARGETS = ["src/teald/teald", "perf/teal-fill"]
+
+
 def run_part(context):
-    raise NotImplementedError
+    capacities = (1_000_000, 4_000_000) if context.quick else (1_000_000, 4_000_000, 16_000_000)
+    many = 200 if context.quick else 1000
+    rounds = context.rounds(5, 2)
+    for flows in capacities:
+        _table(context, flows, rounds)
+    base = _rss(services=1, backends=4)
+    more = _rss(services=1 + many, backends=4)
+    wide = _rss(services=1, backends=4 + many)
+    add = context.results.add
+    add("memory", "teald's own memory, one service of 4 backends", [base["private"]], "bytes", memory="private")
+    # A service comes with its 4 backends.
+    backend = (wide["private"] - base["private"]) / many
+    add("memory", "a backend more", [backend], "bytes", backends=many)
+    add("memory", "a service more, with its 4 backends and two Maglev tables", [(more["private"] - base["private"]) / many],
+        "bytes", services=many)
+    context.results.note("memory", "packet buffers (engine.packet_memory_mib, 64 MiB here) and the table come on top of teald's own memory; "
+                         "a service's Maglev tables are 131,074 bytes a pool")
+
+
+def _config(at, flows, services=1, backends=4):
+    def pool(first):
+        return [{"address": f"10.2.{1 + (first + i) // 250}.{1 + (first + i) % 250}", "name": f"b{first + i}"} for i in range(backends // 2)]
+    return {"engine": {"flows": flows, "packet_memory_mib": 64},
+            "ports": at.ports, "services": [
+                {"name": f"s{i}", "vip": at.vip(), "port": 1000 + i, "pools": {"blue": pool(0), "green": pool(backends // 2)}}
+                for i in range(services)]}
+
+
+def _started(teald):
+    """Starts it -> seconds until it answers."""
+    began = time.monotonic()
+    teald.process = teald.world.spawn(teald.namespace, teald.binary, "--config", teald.file, log="teald.log")
+    while True:
+        try:
+            if teald.get("/v1/status")["pid"] == teald.process.pid:
+                return time.monotonic() - began
+        except OSError:
+            pass
+        if teald.process.poll() is not None or time.monotonic() > began + 120:
+            raise Failed(f"teald did not start: {teald.log_end()}")
+        time.sleep(0.002)
+
+
+def _table(context, flows, rounds):
+    """Bytes a flow, and starts: with a new table, and with one that is as full as it was made for."""
+    with e2e.World("perf-memory") as world:
+        at = e2e.topology.one_port(world)
+        teald = e2e.teald.Teald(world, at.edge, _config(at, flows))
+        file = teald.config["engine"]["table_file"]
+        fresh, full = [], []
+        for i in range(rounds):
+            if os.path.exists(file):
+                os.unlink(file)
+            fresh.append(_started(teald))
+            teald.stop()
+            entered = int(run(program("perf", "teal-fill"), file, flows, flows, "s0"))
+            if entered < flows * 0.99:
+                raise Failed(f"teal-fill entered {entered} of {flows} flows")
+            full.append(_started(teald))
+            e2e.world.until(lambda: teald.census("s0")["blue"] >= entered * 0.99, 60, "the restarted teald counts its flows")
+            teald.stop(signal.SIGKILL if i % 2 else signal.SIGTERM)
+        taken = os.stat(file).st_blocks * 512
+        add = context.results.add
+        add("memory", "flow table", [taken / flows], "bytes a flow", flows=flows)
+        add("memory", "start with a new table", fresh, "s", flows=flows)
+        add("memory", "restart with as many flows as the table is made for", full, "s", flows=flows)
+
+
+def _rss(services, backends):
+    """-> bytes of a teald that has started: "private" without the table and the packet buffers' share of it."""
+    with e2e.World("perf-memory") as world:
+        at = e2e.topology.one_port(world)
+        teald = e2e.teald.Teald(world, at.edge, _config(at, 65536, services, backends))
+        _started(teald)
+        time.sleep(1)
+        with open(f"/proc/{teald.process.pid}/smaps_rollup", encoding="ascii") as file:
+            fields = {line.split()[0].rstrip(":"): int(line.split()[1]) * 1024 for line in list(file)[1:]}
+        return {"private": fields["Private_Dirty"] + fields["Private_Clean"], "rss": fields["Rss"]}

@@ -33,6 +33,7 @@ LINES = (
     ("micro", "Maglev table by backends", "backends", "backends", {}),
     ("floors", "Floors: DPDK's own programs by flows", "flows", "flows in the input", {}),
     ("cutover", "Cutover by services, median", "services", "services", {}),
+    ("cutover", "Round trip of a kept flow around the instant", "after_ms", "milliseconds after the instant", {}),
     ("memory", "Bytes by flows", "flows", "flows of capacity", {}),
 )
 
@@ -42,7 +43,7 @@ def _series(rows, part, x, fixed):
     out = {}
     for row in rows:
         params = row["params"]
-        if row["part"] != part or x not in params or any(params.get(k, v) != v for k, v in fixed.items()):
+        if row["part"] != part or x not in params or ("after_ms" in params) != (x == "after_ms") or any(params.get(k, v) != v for k, v in fixed.items()):
             continue
         rest = {k: v for k, v in params.items() if k != x and k not in fixed}
         name = kept.label({"subject": row["subject"], "params": rest})

@@ -1,25 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real teald over net_pcap, in a namespace of its own: its only worker polls a capture that repeats."""
-import os
-import sys
 import time
 
+import e2e
 from dpdk_programs import CPU, Paused
-from paths import ROOT, Failed
-
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
-
-import teald as e2e_teald  # noqa: E402
-import world as e2e_world  # noqa: E402
+from paths import Failed
 
 
 class Teald(Paused):
     def __init__(self, capture, flows):
-        self.world = e2e_world.World(f"perf-pcap-{flows}")
+        self.world = e2e.World(f"perf-pcap-{flows}")
         self.world.__enter__()
         try:
             self._start(capture, flows)
-        except e2e_world.Failure as error:
+        except e2e.Failure as error:
             self.close()
             raise Failed(str(error)) from error
         except BaseException:
@@ -34,7 +28,7 @@ class Teald(Paused):
             "ports": [{"name": "pcap0", "device": f"net_pcap0,rx_pcap={capture},infinite_rx=1", "addresses": ["192.0.2.2/24"]}],
             "services": [{"name": "web", "vip": "198.18.0.1", "port": 80,
                           "pools": {p: [f"192.0.2.{a}:8080", f"192.0.2.{a + 1}:8080"] for p, a in (("blue", 11), ("green", 21))}}]}
-        self.teald = e2e_teald.Teald(self.world, edge, config).start()
+        self.teald = e2e.teald.Teald(self.world, edge, config).start()
         self.process = self.teald.process
         for last in (11, 12, 21, 22):
             edge.run("ip", "neighbour", "replace", f"192.0.2.{last}", "lladdr", f"02:00:00:00:00:{last}", "dev", "pcap0")
