@@ -21,7 +21,7 @@ def run_part(context):
         count = context.rounds(7)
         _wrk(context, bench, "keep-alive", "/name", 16, seconds, count)
         _wrk(context, bench, "Connection: close", "/close", 16, seconds, count)
-        _iperf(context, bench, seconds, count)
+        _iperf(context, bench, seconds, 1 if context.quick else count)
         for peer in bench.peers.values():
             peer.settle()
 
