@@ -8,8 +8,10 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "worker_lane.h"
+#include "worker_scaling.h"
 #include "worker_subjects.h"
 #include "yardstick.h"
 
@@ -128,7 +130,8 @@ Options read(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const Options o = read(argc, argv);
-  start_dpdk(1);
+  const bool two = std::thread::hardware_concurrency() > 1;
+  start_dpdk(two ? 2 : 1);
   std::vector<Row> rows;
   for (auto& s : worker_subjects(o.flows, o.services, o.backends))
     if (s.name.find(o.only) != std::string::npos) rows.push_back({std::move(s), {}, {}, {}});
@@ -148,11 +151,17 @@ int main(int argc, char** argv) {
     std::cerr << "." << std::flush;
   }
   std::cerr << "\n";
-  nlohmann::json out = {{"tsc_per_ns", tsc_per_ns()},
-                        {"load_percent", o.load},
-                        {"packets_a_round", o.packets},
-                        {"yardstick_cycles", yardstick},
-                        {"rows", report(rows)}};
+  nlohmann::json scaling = nlohmann::json::array();
+  if (two && o.only.empty())
+    for (const ScalingRow& row :
+         measure_scaling({o.flows.front(), o.flows[(o.flows.size() - 1) / 2]}, o.rounds, o.packets, o.packets_per_s)) {
+      std::fprintf(stderr, "two workers, %s, %u flows: %.2f times one\n", row.subject.c_str(), row.flows,
+                   median(row.speedup));
+      scaling.push_back({{"subject", row.subject}, {"flows", row.flows}, {"speedup", row.speedup}});
+    }
+  nlohmann::json out = {{"tsc_per_ns", tsc_per_ns()},    {"load_percent", o.load},
+                        {"packets_a_round", o.packets},  {"yardstick_cycles", yardstick},
+                        {"scaling", std::move(scaling)}, {"rows", report(rows)}};
   if (!o.json.empty()) std::ofstream(o.json) << out.dump(1) << "\n";
   return 0;
 }

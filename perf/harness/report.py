@@ -23,10 +23,10 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; } .dim { color: va
 LINES = (
     ("worker", "A worker's packet by flows (net of the floor)", "flows", "flows in the table",
      {"services": 1, "backends": 4, "burst": 32, "syn_percent": 0}),
-    ("worker", "by services", "services", "services", {"backends": 4, "burst": 32, "syn_percent": 0}),
-    ("worker", "by backends of a service", "backends", "backends", {"services": 1, "burst": 32, "syn_percent": 0}),
-    ("worker", "by burst", "burst", "packets a burst", {"services": 1, "backends": 4, "syn_percent": 0}),
-    ("worker", "by share of new flows", "syn_percent", "SYNs, %", {"services": 1, "backends": 4, "burst": 32}),
+    ("worker", "A worker's packet by services", "services", "services", {"backends": 4, "burst": 32, "syn_percent": 0}),
+    ("worker", "A worker's packet by backends of a service", "backends", "backends", {"services": 1, "burst": 32, "syn_percent": 0}),
+    ("worker", "A worker's packet by burst", "burst", "packets a burst", {"services": 1, "backends": 4, "syn_percent": 0}),
+    ("worker", "A worker's packet by share of new flows", "syn_percent", "SYNs, %", {"services": 1, "backends": 4, "burst": 32}),
     ("xdp", "The XDP program's packet by flows (net of the wrapper)", "flows", "flows in the table", {}),
     ("micro", "Flow table by flows, half full", "flows", "flows in the table", {"load": 50}),
     ("micro", "Flow table by load", "load", "% of the slots", {"flows": 1_000_000}),
@@ -94,14 +94,14 @@ def tails(rows):
     for row in rows:
         if len(row.get("tail", {})) > 3:
             groups.setdefault((row["part"], row["subject"], row["unit"]), {})[kept.label(row)] = [
-                (max(1e-3, 100 - float(p)), v, None, None) for p, v in row["tail"].items() if float(p) >= 50]
+                (100 / (100 - float(p)), v, None, None) for p, v in row["tail"].items() if 50 <= float(p) < 100]
     out = []
     for (part, subject, unit), lines in groups.items():
         names = list(lines)
         for at in range(0, len(names), 7):
             some = {n: lines[n] for n in names[at:at + 7]}
             out.append(_figure(f"{part}: {subject}, distribution",
-                               svg.lines(some, "share above, % (50 % to the left is the median's side)", unit,
+                               svg.lines(some, "one in so many is above (2: the median)", unit,
                                          log_y=all(p[1] > 0 for line in some.values() for p in line))))
     return out
 

@@ -42,8 +42,10 @@ class _Scale:
 
     def marks(self):
         if not self.log:
-            return ticks(self.low, self.high)
-        return [10.0 ** e for e in range(math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9) + 1)]
+            return [t for t in ticks(self.low, self.high) if self.low <= t <= self.high]
+        steps = (1,) if self.high - self.low > 2 else (1, 2, 5)
+        all_marks = (s * 10.0 ** e for e in range(math.floor(self.low), math.ceil(self.high) + 1) for s in steps)
+        return [m for m in all_marks if self.low - 1e-9 <= math.log10(m) <= self.high + 1e-9]
 
 
 def _text(x, y, text, anchor="middle", extra=""):
@@ -100,9 +102,9 @@ def bars(rows, unit):
     for i, (name, value, low, high) in enumerate(rows):
         y = 10 + 26 * i
         body.append(_text(left - 8, y + 14, name, "end"))
-        body.append(f'<rect fill="{COLOURS[i % len(COLOURS)]}" x="{left}" y="{y}" width="{max(1, x_of(value) - left):.1f}" height="18"/>')
+        body.append(f'<rect fill="{COLOURS[i % len(COLOURS)]}" x="{left}" y="{y}" width="{max(1, x_of(max(value, 0)) - left):.1f}" height="18"/>')
         if low is not None:
-            body.append(f'<line class="whisker" x1="{x_of(low):.1f}" x2="{x_of(high):.1f}" y1="{y + 9}" y2="{y + 9}"/>')
-        body.append(_text(x_of(max(value, high or 0)) + 6, y + 14, number(value), "start"))
+            body.append(f'<line class="whisker" x1="{x_of(max(low, 0)):.1f}" x2="{x_of(max(high, 0)):.1f}" y1="{y + 9}" y2="{y + 9}"/>')
+        body.append(_text(x_of(max(0, value, high or 0)) + 6, y + 14, number(value), "start"))
     body.append(_text((left + WIDTH) / 2, height - 8, unit))
     return _frame(body, unit, height)

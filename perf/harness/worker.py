@@ -22,6 +22,10 @@ def run_part(context):
     for row in document["rows"]:
         params = {k: row[k] for k in ("ip", "flows", "services", "backends", "burst", "syn_percent")}
         context.results.add("worker", row["subject"], row["net_cycles"], "cycles a packet", floor=row["floor_cycles"], **params)
+    for row in document["scaling"]:
+        context.results.add("worker", f"two workers against one: {row['subject']}", row["speedup"], "times", "more", flows=row["flows"])
+    if not document["scaling"]:
+        context.results.skip("worker", "two workers against one", "one CPU")
     context.results.add("worker", "yardstick between rounds", document["yardstick_cycles"], "cycles")
     context.results.note("worker", f"table {document['load_percent']} % full; TSC {document['tsc_per_ns']:.3f} GHz; "
                          f"{document['packets_a_round']} packets a round")
