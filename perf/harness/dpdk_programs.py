@@ -133,7 +133,8 @@ class Paused:
 
 
 def build_l3fwd(directory):
-    """Debian's example, with the one change that net_pcap needs: it has no checksum offload."""
+    """Debian's example, with the two changes that net_pcap needs: it has no checksum offload, and keeps a buffer a packet
+    of its capture."""
     if not os.path.isdir(f"{EXAMPLES}/l3fwd"):
         raise Skipped(f"{EXAMPLES}/l3fwd is not there; scripts/deps --perf")
     for name in ("l3fwd", "common"):
@@ -142,7 +143,8 @@ def build_l3fwd(directory):
     with open(os.path.join(source, "main.c"), encoding="utf-8") as file:
         text = file.read()
     with open(os.path.join(source, "main.c"), "w", encoding="utf-8") as file:
-        file.write(text.replace(".offloads = RTE_ETH_RX_OFFLOAD_CHECKSUM,", ".offloads = 0,"))
+        text = text.replace(".offloads = RTE_ETH_RX_OFFLOAD_CHECKSUM,", ".offloads = 0,")
+        file.write(text.replace("(unsigned)8192)", "(unsigned)262143)"))
     run("make", "-C", source, timeout=120)
     return os.path.join(source, "build", "l3fwd")
 
@@ -160,7 +162,7 @@ class L3fwd(Paused):
         self.telemetry = f"/var/run/dpdk/{prefix}/dpdk_telemetry.v2"
         with open(os.path.join(directory, f"l3fwd-{flows}.log"), "wb") as log:
             self.process = subprocess.Popen(
-                [binary, "--no-huge", "--no-pci", "--no-shconf", "-m", "1536", "--lcores", f"1@{CPU}", f"--file-prefix={prefix}",
+                [binary, "--no-huge", "--no-pci", "--no-shconf", "-m", "2560", "--lcores", f"1@{CPU}", f"--file-prefix={prefix}",
                  "--vdev", f"net_pcap0,rx_pcap={capture},infinite_rx=1", "--", "-p", "1", "-E", "--config=(0,0,1)", "--no-numa",
                  "--parse-ptype", f"--rule_ipv4={rules}", f"--rule_ipv6={EXAMPLES}/l3fwd/em_default_v6.cfg"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -40,4 +40,5 @@ def yardstick(context):
 
 def finish(context):
     if context.speed:
+        context.results.head["machine"]["tsc_ghz"] = context.tsc_ghz
         context.results.add("yardstick", "cycles for a fixed piece of work, before each part", context.speed, "cycles")

@@ -3,6 +3,7 @@
 import html
 
 import results as kept
+import sizing
 import svg
 
 STYLE = """
@@ -116,6 +117,20 @@ def table(rows):
     return "".join(out) + "</table>"
 
 
+def sized(document):
+    rows = sizing.table(document)
+    if not rows:
+        return []
+    wanted = list(rows[0]["cores"])
+    out = ["<h2>Sizing</h2><p>Cores for a NIC's line rate in one direction, NAT over IPv4 (docs/sizing.md). "
+           + html.escape(sizing.bottleneck(rows)) + "</p><table><tr><th>flows<th>cycles a packet<th>Mpps a core"
+           + "".join(f"<th>{gbit} GbE, {size}" for gbit, size in wanted)]
+    for row in rows:
+        out.append(f"<tr><td>{kept.short(row['flows'])}<td class=n>{row['cycles']:.0f}<td class=n>{row['mpps_a_core']:.1f}"
+                   + "".join(f"<td class=n>{row['cores'][w]}" for w in wanted))
+    return ["".join(out) + "</table>"]
+
+
 def page(document):
     m = document["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
@@ -128,6 +143,7 @@ def page(document):
     for title, drawn in (("Growth", charts(rows)), ("Beside the peers", peers(rows)), ("Distributions", tails(rows))):
         if drawn:
             body.append(f"<h2>{title}</h2><div class=charts>{''.join(drawn)}</div>")
+    body += sized(document)
     for part in dict.fromkeys(r["part"] for r in rows):
         body.append(f"<h2>{html.escape(part)}</h2>")
         for note in document["notes"].get(part, []):
