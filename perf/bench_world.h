@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Services, flow table and snapshot for measurements in one process: the real registry and snapshot over ordinary
-// memory with transparent huge pages, no device, the secret always the same. Clients and backends are behind one gateway on port 0.
+// memory with transparent huge pages, no device, the secret always the same. Clients and backends are behind one
+// gateway on port 0.
 #pragma once
 
 #include <cstdint>
