@@ -63,8 +63,10 @@ def _measure(context, world, engine, services, group, cutovers):
     teald = e2e.teald.Teald(world, at.edge, {"engine": {"timeouts": {"closing_s": 1}}, "ports": at.ports,
                                               "services": services_of(at, services, group)}).start(seconds=60)
     e2e.common.await_service(at)
+    switcher = Switcher(teald.socket)
+    warm = [switcher.cutover("green" if i % 2 == 0 else "blue")[0] for i in range(6)]
     pause = 0.01
-    seconds = int(cutovers * (pause + 0.012)) + 4
+    seconds = int(cutovers * (pause + 1.5 * max(warm) / 1000)) + 4  # the load must outlast the cutovers
     wrk = e2e.load.Wrk(at, "/name", 20, seconds, delay_ms=5)
     churn = e2e.load.Wrk(at, "/close", 4, seconds, delay_ms=5)
     ready, out = world.path("probe.ready"), world.path("probe.json")
@@ -73,7 +75,6 @@ def _measure(context, world, engine, services, group, cutovers):
             {"vip": at.vip(), "port": 5353, "interval_us": 1000, "ready": ready}), log="probe.log", stdout=file)
     e2e.world.until(lambda: os.path.exists(ready), 10, "the probe has begun")
     time.sleep(1)
-    switcher = Switcher(teald.socket)
     replies, adoptions, instants = [], [], []
     for i in range(cutovers):
         took, reply = switcher.cutover("green" if i % 2 == 0 else "blue")
@@ -83,6 +84,8 @@ def _measure(context, world, engine, services, group, cutovers):
         adoptions.append(reply["adoption_ns"] / 1000)
         instants.append(e2e.teald.epoch_ns(reply["adopted_at"]))
         time.sleep(pause)
+    if wrk.process.poll() is not None:
+        raise Failed(f"the load ended after {seconds} s, before the {cutovers} cutovers")
     time.sleep(0.3)
     probe.terminate()
     probe.wait(20)
