@@ -88,7 +88,9 @@ def _measure(context, world, engine, services, group, cutovers):
         raise Failed(f"the load ended after {seconds} s, before the {cutovers} cutovers")
     time.sleep(0.3)
     probe.terminate()
-    probe.wait(20)
+    if probe.wait(20) != 0:
+        with open(world.path("probe.log"), encoding="utf-8") as file:
+            raise Failed(f"the probe ended with {probe.returncode}: {file.read()[-200:]!r}")
     (requests, failures), (short, short_failures) = wrk.result(seconds + 20), churn.result(seconds + 20)
     teald.check_ledger()
     with open(out, encoding="utf-8") as file:

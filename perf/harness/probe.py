@@ -32,7 +32,7 @@ def main(options):
             due = max(due + interval, now - 50 * interval)
         elif not going and end is None:
             end = now + 500_000_000  # what is still under way
-        if select.select([s], [], [], max(0, (due if going else end) - time.monotonic_ns()) / 1e9)[0]:
+        if select.select([s], [], [], max(0, (due if end is None else end) - time.monotonic_ns()) / 1e9)[0]:
             try:
                 data, extra, _, _ = s.recvmsg(2048, 64)
             except ConnectionRefusedError:
