@@ -4,6 +4,7 @@ import bisect
 import http.client
 import json
 import os
+import signal
 import socket
 import statistics
 import time
@@ -16,6 +17,7 @@ TARGETS = ["src/teald/teald"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 ENGINES = {"dpdk": "af_packet", "xdp": "xdp"}
 WINDOW_MS = 10  # around an instant
+LONG_S, PAUSE_S = 3600, 0.01
 BLOCKS = 5      # the cutovers of one start are as many rounds
 
 
@@ -63,18 +65,16 @@ def _measure(context, world, engine, services, group, cutovers):
     teald = e2e.teald.Teald(world, at.edge, {"engine": {"timeouts": {"closing_s": 1}}, "ports": at.ports,
                                               "services": services_of(at, services, group)}).start(seconds=60)
     e2e.common.await_service(at)
-    switcher = Switcher(teald.socket)
-    warm = [switcher.cutover("green" if i % 2 == 0 else "blue")[0] for i in range(6)]
-    pause = 0.01
-    seconds = int(cutovers * (pause + 1.5 * max(warm) / 1000)) + 4  # the load must outlast the cutovers
-    wrk = e2e.load.Wrk(at, "/name", 20, seconds, delay_ms=5)
-    churn = e2e.load.Wrk(at, "/close", 4, seconds, delay_ms=5)
+    # Until it is told to end: what the cutovers will take is not known.
+    wrk = e2e.load.Wrk(at, "/name", 20, LONG_S, delay_ms=5)
+    churn = e2e.load.Wrk(at, "/close", 4, LONG_S, delay_ms=5)
     ready, out = world.path("probe.ready"), world.path("probe.json")
     with open(out, "wb") as file:
         probe = world.spawn(at.client, "/usr/bin/python3", os.path.join(HERE, "probe.py"), json.dumps(
             {"vip": at.vip(), "port": 5353, "interval_us": 1000, "ready": ready}), log="probe.log", stdout=file)
     e2e.world.until(lambda: os.path.exists(ready), 10, "the probe has begun")
     time.sleep(1)
+    switcher = Switcher(teald.socket)
     replies, adoptions, instants = [], [], []
     for i in range(cutovers):
         took, reply = switcher.cutover("green" if i % 2 == 0 else "blue")
@@ -83,15 +83,17 @@ def _measure(context, world, engine, services, group, cutovers):
         replies.append(took)
         adoptions.append(reply["adoption_ns"] / 1000)
         instants.append(e2e.teald.epoch_ns(reply["adopted_at"]))
-        time.sleep(pause)
-    if wrk.process.poll() is not None:
-        raise Failed(f"the load ended after {seconds} s, before the {cutovers} cutovers")
+        time.sleep(PAUSE_S)
+    if wrk.process.poll() is not None or churn.process.poll() is not None:
+        raise Failed("the load ended before the cutovers did: see wrk.log")
     time.sleep(0.3)
     probe.terminate()
     if probe.wait(20) != 0:
         with open(world.path("probe.log"), encoding="utf-8") as file:
             raise Failed(f"the probe ended with {probe.returncode}: {file.read()[-200:]!r}")
-    (requests, failures), (short, short_failures) = wrk.result(seconds + 20), churn.result(seconds + 20)
+    for one in (wrk, churn):
+        one.process.send_signal(signal.SIGINT)  # it says what it has seen then
+    (requests, failures), (short, short_failures) = wrk.result(), churn.result()
     teald.check_ledger()
     with open(out, encoding="utf-8") as file:
         seen = json.load(file)
