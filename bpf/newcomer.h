@@ -125,6 +125,8 @@ TEAL_SEPARATE int teal_xdp_pin(struct teal_newcomer *w, uint64_t flow) {
   const struct teal_service *svc = &v->services[w->service & (TEAL_SERVICES - 1)];
   struct teal_split *split = teal_split_at(svc->group);
   if (!split) return 0;
+  uint64_t word = TEAL_LOAD(&split->current);
+  if (!teal_affinity_counts(flow, word)) return 0;
   struct teal_insertion *n = &w->insertion;
   struct teal_reach r = teal_reach_of(v, w->half);
   n->key = teal_affinity_key(&v->secret, svc, &w->client, (uint16_t)w->service);
@@ -133,7 +135,7 @@ TEAL_SEPARATE int teal_xdp_pin(struct teal_newcomer *w, uint64_t flow) {
   uint64_t val = 0;
   uint64_t *slot = teal_find(&r, &n->key, &val);
   if (!slot) return teal_insert(&r, n);
-  if (teal_affinity_binds(svc, val, TEAL_LOAD(&split->current), n->now)) {
+  if (teal_affinity_binds(svc, val, word, n->now)) {
     if (teal_val_pool(val) != teal_val_pool(flow)) return 0; /* the first connection's pool stays */
     n->val = (val & ~(uint64_t)TEAL_STAMP_MASK) | teal_stamp(TEAL_FLOW_affinity, n->now);
   }

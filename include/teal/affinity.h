@@ -2,8 +2,8 @@
  *
  * Affinity and preview: what may decide a new flow's pool before the split does.
  *
- * A client's affinity is an entry of the flow table under the client's prefix and port 0, with backend 0 and the pool that
- * its first complete connection is on; later connections follow it until the client has been away for the time-out.
+ * A client's affinity is an entry of the flow table under the client's prefix, with backend 0 and the pool that its first
+ * complete connection is on; later connections follow it until the client has been away for the time-out.
  */
 #ifndef TEAL_AFFINITY_H
 #define TEAL_AFFINITY_H
@@ -11,19 +11,24 @@
 #include "teal/decide.h"
 #include "teal/route.h"
 
-/* The key of the client's affinity. No flow has it: port 0 is nobody's. */
+/* The key of the client's affinity. No flow has it, one from port 0 neither: legal in UDP, and anybody can send it. */
 TEAL_INLINE struct teal_flow_key teal_affinity_key(const struct teal_secret *s, const struct teal_service *svc,
                                                    const struct teal_addr *client, uint16_t service) {
   struct teal_addr net = *client;
   teal_addr_mask(&net, svc->family == 4 ? svc->affinity4 : svc->affinity6);
-  return svc->family == 4 ? teal_flow_key4(s, net.v4, 0, service) : teal_flow_key6(s, &net, 0, service);
+  uint16_t kind = (uint16_t)(service | TEAL_KEY_AFFINITY);
+  return svc->family == 4 ? teal_flow_key4(s, net.v4, 0, kind) : teal_flow_key6(s, &net, 0, kind);
+}
+
+/* Whether what was entered by `val` still speaks for its client under the split word `split`. */
+TEAL_INLINE int teal_affinity_counts(uint64_t val, uint64_t split) {
+  return !(split & TEAL_SPLIT_IGNORE_AFFINITY) || teal_val_generation(val) == (teal_split_generation(split) & 31);
 }
 
 /* Whether the affinity entry `val` still binds under the split word `split`. */
 TEAL_INLINE int teal_affinity_binds(const struct teal_service *svc, uint64_t val, uint64_t split, uint32_t now) {
   if (val == 0 || teal_val_state(val) != TEAL_FLOW_affinity) return 0;
-  if ((split & TEAL_SPLIT_IGNORE_AFFINITY) && teal_val_generation(val) != (teal_split_generation(split) & 31)) return 0;
-  return !teal_flow_expired(svc, val, now);
+  return teal_affinity_counts(val, split) && !teal_flow_expired(svc, val, now);
 }
 
 /* Whether a flow in this state pins its client, or keeps it pinned: its handshake is complete. */

@@ -2,8 +2,9 @@
  *
  * A flow in sixteen bytes: its key, its value, and how its state follows the packets.
  *
- *   key  IPv4: client address 32 | client port 16 | service 16, exact
- *        IPv6: keyed hash 48                      | service 16; 13 more bits of the hash are the value's check bits
+ *   key  IPv4: client address 32 | client port 16 | affinity 1 | service 15, exact
+ *        IPv6: keyed hash 48                      | affinity 1 | service 15; 13 more bits of the hash are the value's
+ *        check bits
  *   val  backend 16 | pool 1 | generation 5 | state 4 | data seen 1 | check 13 | last-seen stamp 24
  *
  * Neither is ever 0 in a live entry: service numbers begin at 1 and so do states. The check bits belong to the key in
@@ -40,7 +41,7 @@
   X(udp)                                                                                   \
   X(recovered)   /* entered from a packet that does not begin a flow, not confirmed yet */ \
   X(reset)       /* the operator reset it: its next packet is answered by RSTs */          \
-  X(affinity)    /* no flow: a client's pool, under its address and port 0 */
+  X(affinity)    /* no flow: a client's pool, under its prefix */
 
 enum teal_flow_state {
 #define X(name) TEAL_FLOW_##name,
@@ -95,7 +96,8 @@ TEAL_INLINE uint8_t teal_val_generation(uint64_t v) { return (uint8_t)(v >> 42 &
 TEAL_INLINE uint8_t teal_val_state(uint64_t v) { return (uint8_t)(v >> 38 & 15); }
 TEAL_INLINE uint16_t teal_val_check(uint64_t v) { return (uint16_t)(v >> 24 & TEAL_CHECK_MASK); }
 TEAL_INLINE uint32_t teal_val_stamp(uint64_t v) { return (uint32_t)v & TEAL_STAMP_MASK; }
-TEAL_INLINE uint16_t teal_key_service(uint64_t key) { return (uint16_t)key; }
+TEAL_INLINE uint16_t teal_key_service(uint64_t key) { return (uint16_t)(key & 0x7fff); }
+#define TEAL_KEY_AFFINITY 0x8000u /* beside the service's number: the key is no flow's */
 
 /* Fine ticks since the stamp of a half-open entry. A stamp ahead of `now` by up to half the range (written by a worker
  * whose clock read was younger) counts as 0. */
@@ -179,9 +181,8 @@ TEAL_INLINE uint64_t teal_val_after(uint64_t v, uint32_t proto, uint8_t dir, uin
   uint8_t state = teal_val_state(v);
   uint8_t next = proto == TEAL_PROTO_TCP ? teal_tcp_next(state, dir, flags, two_way) : teal_udp_next(state, dir, two_way);
   /* A segment with data that ends a write carries PSH (RFC 9293, section 3.9.1.2): near enough, without its length. */
-  uint64_t data = (flags & TEAL_TCP_PSH) && state == TEAL_FLOW_established && (dir == TEAL_TO_CLIENT || !two_way)
-                      ? TEAL_VAL_DATA
-                      : 0;
+  int open = state == TEAL_FLOW_established || state == TEAL_FLOW_fin_client;
+  uint64_t data = (flags & TEAL_TCP_PSH) && open && (dir == TEAL_TO_CLIENT || !two_way) ? TEAL_VAL_DATA : 0;
   if (TEAL_LIKELY(next == state && (v & data) == data) &&
       (teal_state_is_fine(state) || TEAL_LIKELY(teal_val_age(v, now) < TEAL_REFRESH_TICKS)))
     return v;

@@ -61,6 +61,7 @@ struct teal_backend_record {
   uint32_t used;
   uint32_t unused[7];
 };
+TEAL_STATIC_ASSERT(TEAL_SERVICES <= TEAL_KEY_AFFINITY, "a key has a bit beside its service's number");
 TEAL_STATIC_ASSERT(sizeof(struct teal_service_record) == 128, "service record");
 TEAL_STATIC_ASSERT(sizeof(struct teal_backend_record) == 128, "backend record");
 

@@ -46,17 +46,22 @@ void Balancer::publish() {
   model::SnapshotInput in = flow::snapshot_input(registry_, storage_.head().secret, config_);
   in.ports = engine_.bindings();
   in.topology = topology_;
-  for (auto& s : in.services)
-    if (ignoring_.contains(registry_.group_name(s.group))) s.config.affinity.by_client = false;
   leave_out_the_unhealthy(in);
   auto next = std::make_unique<const model::Snapshot>(in, maglev_);
-  const model::View& view = next->view();
-  ageing_.assign(view.service_count, {});
-  for (uint32_t i = 1; i < view.service_count; i++)
-    std::copy(std::begin(view.services[i].timeout), std::end(view.services[i].timeout), ageing_[i].timeout.begin());
   engine_.publish(std::move(next));
+  set_ageing();
   const bool first = !std::exchange(started_, true);
   if (first) follow_with_previews();
+}
+
+void Balancer::set_ageing() {
+  const model::View& view = engine_.snapshot()->view();
+  ageing_.assign(view.service_count, {});
+  for (uint32_t i = 1; i < view.service_count; i++) {
+    const teal_service& service = view.services[i];
+    std::copy(std::begin(service.timeout), std::end(service.timeout), ageing_[i].timeout.begin());
+    for (uint8_t pool = 0; pool < 2; pool++) ageing_[i].keep_idle[pool] = idle_kept_.contains({service.group, pool});
+  }
 }
 
 void Balancer::set_topology(const model::Topology& topology) {

@@ -79,11 +79,22 @@ bool Balancer::takes_new_flows(uint16_t backend) const {
   return record.state == 0 && !record.removed && record.weight > 0 && (healthy(backend) || spared_.contains(backend));
 }
 
+// Under the ignore-affinity bit entries of earlier generations hold nobody. Those of this one are on the active pool,
+// once all new flows go there: on the other, what the census has counted is what will age out.
+uint64_t Balancer::pinned(uint16_t service, uint8_t pool) const {
+  const uint64_t word = registry_.split(registry_.service(service).group).current;
+  const uint32_t share = teal_split_share(word);
+  if ((word & TEAL_SPLIT_IGNORE_AFFINITY) && (share == 0 || share == TEAL_SPLIT_ALL) && pool != teal_split_active(word))
+    return 0;
+  return sweeper_.census().pinned[service][pool];
+}
+
 GroupSight Balancer::see(const std::string& name) {
   GroupSight sight;
   const uint16_t group = group_number(name);
   if (group == 0) return sight;
   sight.split = registry_.split(group);
+  sight.half_open_ms = int64_t{1000} * config_.engine.timeouts.half_open_s;
   const bool counted = sweeper_.walks() >= changed_walk_[group] + 2 &&
                        Clock::now() - changed_at_[group] >= std::chrono::seconds(config_.engine.timeouts.half_open_s);
   sight.ready[0] = sight.ready[1] = started_;
@@ -94,6 +105,7 @@ GroupSight Balancer::see(const std::string& name) {
     for (uint8_t pool = 0; pool < 2; pool++) {
       if (started_ && !retired && engine_.snapshot()->maglev(number, pool)->empty()) sight.ready[pool] = false;
       sight.flows[pool] += sweeper_.census().by_service[number][pool];
+      sight.pinned[pool] += pinned(number, pool);
       if (counted) *sight.flows_left[pool] += sweeper_.census().by_service[number][pool];
     }
   }
@@ -107,6 +119,13 @@ GroupSight Balancer::see(const std::string& name) {
   }
   if (!sight.configured) sight.ready[0] = sight.ready[1] = false;
   return sight;
+}
+
+std::vector<uint16_t> Balancer::judged(const std::string& name) {
+  std::vector<uint16_t> out;
+  for (uint16_t number : group_members(group_number(name)))
+    if (!registry_.service(number).retired && registry_.service(number).proto == TEAL_PROTO_TCP) out.push_back(number);
+  return out;
 }
 
 std::vector<std::pair<uint16_t, std::string>> Balancer::numbers(const std::string& name) {
@@ -137,8 +156,8 @@ void Balancer::follow_with_preview_clients(uint16_t group) {
 
 rollout::PoolSignals Balancer::signals(uint16_t service, model::Pool pool, unsigned generation) const {
   rollout::PoolSignals sum = engine_.signals(service, pool, generation);
-  sum.timed_out += sweeper_.timed_out(
-      service, teal_val(0, static_cast<uint8_t>(pool), generation, TEAL_FLOW_syn, 0, 0));
+  sum.timed_out +=
+      sweeper_.timed_out(service, teal_val(0, static_cast<uint8_t>(pool), generation, TEAL_FLOW_syn, 0, 0));
   return sum;
 }
 
@@ -163,6 +182,26 @@ void Balancer::clear_draining(const std::string& name) {
   teal_split& split = registry_.split(group);
   TEAL_STORE(&split.current, rollout::drained(split.current));
   follow_with_preview_clients(group);
+}
+
+// First by the word, at once, then entry by entry, so that the next change of the split finds none of them.
+void Balancer::unpin(const std::string& name, model::Pool pool) {
+  const uint16_t group = group_number(name);
+  bool any = false;
+  for (uint16_t number : group_members(group))
+    if (const auto* config = config_of(number)) any = any || config->affinity.by_client;
+  if (!any) return;
+  teal_split& split = registry_.split(group);
+  TEAL_STORE(&split.current, rollout::unpinned(split.current));
+  engine_.synchronize();
+  drop_pins(group, pool);
+  changed_walk_[group] = sweeper_.walks();
+}
+
+void Balancer::keep_idle(const std::string& name, model::Pool pool, bool keep) {
+  const std::pair<uint16_t, uint8_t> which{group_number(name), static_cast<uint8_t>(pool)};
+  const bool changed = keep ? idle_kept_.insert(which).second : idle_kept_.erase(which) > 0;
+  if (changed && started_) set_ageing();
 }
 
 uint64_t Balancer::reset(const std::string& name, model::Pool pool) {
@@ -193,13 +232,14 @@ Result<DrainReport> Balancer::drain_report(const std::string& service) {
   report.idle_edges_s = {1, 10, 60, 300, 900, 3600};
   report.idle_flows.assign(report.idle_edges_s.size() + 1, 0);
   report.by_age.assign(ages_told, 0);
+  report.pinned = pinned(number, left);
   const uint32_t now = engine_.now();
   const uint32_t generation_mask = teal_val_generation(~0ull);
   const auto generation = static_cast<uint32_t>(teal_split_generation(split.current));
   flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket*, int) {
     if (teal_key_service(key) != number || teal_val_pool(val) != left) return true;
     const uint8_t state = teal_val_state(val);
-    if (state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
+    if (state == TEAL_FLOW_affinity || state == TEAL_FLOW_reset || teal_state_is_over(state)) return true;
     report.flows++;
     const uint32_t idle_s = teal_val_age(val, now) / TEAL_TICKS_PER_S;
     report.longest_idle_s = std::max(report.longest_idle_s, idle_s);

@@ -62,9 +62,4 @@ void Balancer::leave_out_the_unhealthy(model::SnapshotInput& in) {
   }
 }
 
-void Balancer::ignore_affinity(const std::string& group, bool ignore) {
-  const bool changed = ignore ? ignoring_.insert(group).second : ignoring_.erase(group) > 0;
-  if (changed && started_) publish();
-}
-
 }  // namespace teal::control

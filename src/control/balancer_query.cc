@@ -105,6 +105,7 @@ ServiceStatus Balancer::describe(uint16_t number, const dataplane::Counters& tot
     PoolStatus& p = s.pools[pool_name(pool)];
     p.flows = sweeper_.census().by_service[number][pool];
     p.new_flows = totals.service[number].new_flows[pool];
+    p.pinned = pinned(number, static_cast<uint8_t>(pool));
   }
   for (uint16_t b : registry_.backends()) {
     const auto& backend = registry_.backend(b);

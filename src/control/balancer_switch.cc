@@ -133,6 +133,8 @@ Result<SwitchReply> Balancer::rollback(const RollbackRequest& request) {
     if (auto problem = refuse(group, to, request.force)) return *problem;
   }
   SwitchReply reply = commit(service, change);
+  if (change.changed)
+    unpin(reply.group, model::other(static_cast<model::Pool>(teal_split_active(change.next.current))));
   if (request.reset_flows)
     reply.flows_reset =
         reset_flows(group, model::other(static_cast<model::Pool>(teal_split_active(registry_.split(group).current))));
@@ -156,10 +158,21 @@ uint64_t Balancer::reset_flows(uint16_t group, model::Pool pool, uint16_t backen
     if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)
       marked += table_.remove(storage_.head().secret, b, slot, key, val);
     else
-      marked += table_.set_state(storage_.head().secret, b, slot, key, TEAL_FLOW_reset);
+      marked += table_.set_state(storage_.head().secret, b, slot, key, TEAL_FLOW_reset, engine_.now());
     return true;
   });
   return marked;
+}
+
+void Balancer::drop_pins(uint16_t group, model::Pool pool) {
+  std::vector<bool> member(TEAL_SERVICES);
+  for (uint16_t s : group_members(group)) member[s] = true;
+  flow::Sweeper::visit(table_, [&](uint64_t key, uint64_t val, teal_bucket* b, int slot) {
+    if (teal_val_state(val) == TEAL_FLOW_affinity && member[teal_key_service(key) % TEAL_SERVICES] &&
+        teal_val_pool(val) == static_cast<uint8_t>(pool))
+      table_.remove(storage_.head().secret, b, slot, key, val);
+    return true;
+  });
 }
 
 Result<BackendReply> Balancer::patch_backend(const BackendPatch& patch) {

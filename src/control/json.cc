@@ -10,6 +10,7 @@ Json pool_json(const PoolStatus& value) {
   return {{"flows", value.flows},
           {"half_open", value.half_open},
           {"new_flows", value.new_flows},
+          {"pinned", value.pinned},
           {"backends", std::move(backends)}};
 }
 

@@ -31,6 +31,7 @@ Json to_json(const RolloutStatus& value) {
     drain = {{"pool", value.drain->pool},
              {"flows", value.drain->flows},
              {"begun_with", value.drain->begun_with},
+             {"pinned", value.drain->pinned},
              {"eta_s", or_null(value.drain->eta_s)}};
   return {{"id", value.id},
           {"group", value.group},
@@ -104,13 +105,10 @@ Json to_json(const DrainReport& value) {
   for (size_t i = 0; i < value.idle_flows.size(); i++)
     idle.push_back({{"up_to_s", i < value.idle_edges_s.size() ? Json(value.idle_edges_s[i]) : Json(nullptr)},
                     {"flows", value.idle_flows[i]}});
-  return {{"service", value.service},
-          {"pool", value.pool},
-          {"draining", value.draining},
-          {"flows", value.flows},
-          {"eta_s", or_null(value.eta_s)},
-          {"idle", std::move(idle)},
-          {"longest_idle_s", value.longest_idle_s},
+  return {{"service", value.service},   {"pool", value.pool},
+          {"draining", value.draining}, {"flows", value.flows},
+          {"pinned", value.pinned},     {"eta_s", or_null(value.eta_s)},
+          {"idle", std::move(idle)},    {"longest_idle_s", value.longest_idle_s},
           {"by_age", value.by_age}};
 }
 

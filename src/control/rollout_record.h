@@ -28,9 +28,10 @@ struct Rollouts::Record {
   model::RolloutConfig config;     // read anew every second
   std::vector<uint16_t> services;  // numbers of the configured ones, likewise
   std::vector<std::string> names;  // theirs
+  std::vector<uint16_t> telling;   // of services, those whose packets tell something
 
   SignalWindow window;
-  std::optional<std::pair<rollout::PoolSignals, rollout::PoolSignals>> judged;  // target, other: what `verdict` is of
+  std::optional<BothPools> judged;  // what `verdict` is of
   rollout::Judgement verdict;
 
   struct Query {
@@ -47,6 +48,7 @@ struct Rollouts::Record {
   std::optional<rollout::HookResult> hook;
 
   DrainMeter drain;
+  bool keeps_idle = false;  // flows of the pool that drains do not age out
   uint64_t drain_begun_with = 0;
 };
 

@@ -37,7 +37,7 @@ Rollouts::Record& Rollouts::record(const std::string& group) {
       spdlog::info("rollout {} of group {}: found {}", r.state.id, group, rollout::to_string(r.state.phase));
   }
   refresh(r);
-  if (r.state.running()) world_.ignore_affinity(group, r.state.plan.ignore_affinity);
+  follow_drain(r);
   return r;
 }
 
@@ -45,6 +45,7 @@ void Rollouts::refresh(Record& r) {
   if (const auto config = world_.groups.rollout_config(r.group)) r.config = *config;
   r.services.clear();
   r.names.clear();
+  r.telling = world_.groups.judged(r.group);
   for (const auto& [number, name] : world_.groups.numbers(r.group)) {
     r.services.push_back(number);
     r.names.push_back(name);
@@ -72,6 +73,14 @@ void Rollouts::run(Record& r) {
   if (apply(r, turn, false)) r.loaded = false;
 }
 
+// A flow that is idle while its pool drains is not taken for one that has ended: the deadline is there for those.
+// Without a deadline the time-out has to be.
+void Rollouts::follow_drain(Record& r) {
+  const bool drains = r.state.phase == rollout::Phase::draining && r.state.plan.drain_deadline_s > 0;
+  if (drains || r.keeps_idle) world_.groups.keep_idle(r.group, r.state.other(), drains);
+  r.keeps_idle = drains;
+}
+
 rollout::Inputs Rollouts::look(Record& r) {
   const GroupSight sight = world_.groups.see(r.group);
   const auto target = static_cast<size_t>(r.state.target()), other = static_cast<size_t>(r.state.other());
@@ -82,18 +91,25 @@ rollout::Inputs Rollouts::look(Record& r) {
   in.target_ready = sight.ready[target];
   in.other_ready = sight.ready[other];
   in.flows_left = sight.flows_left[other];
+  in.pinned_left = sight.pinned[other];
   in.hook = r.hook;
   if (!sight.configured) in.obstacle = "no service of group '" + r.group + "' is configured any more";
   if (r.state.phase != rollout::Phase::shifting && r.state.phase != rollout::Phase::baking) return in;
   // After a restart, and after a change by hand was taken over, the window begins late, but it begins.
-  if (r.window.generation() != r.state.generation) {
+  if (r.window.generation() == 0) {
+    r.window.begin_after_restart(r.state.generation, r.services, in.now_ms + sight.half_open_ms);
+  } else if (r.window.generation() != r.state.generation) {
     r.window.begin(r.state.generation, r.services);
     r.judged.reset();
   }
-  auto counts = std::make_pair(r.window.of(r.state.target(), r.services), r.window.of(r.state.other(), r.services));
-  if (!r.judged || !(*r.judged == counts)) {
-    r.verdict = judge_window(r.config, counts.first, counts.second, r.state.target(), r.state.generation);
-    r.judged = std::move(counts);
+  const BothPools counts = r.window.of(r.telling, in.now_ms);
+  const auto latest = r.window.latest(counts, in.now_ms);
+  if (r.telling.empty()) {
+    r.verdict = {rollout::Verdict::pass, "no TCP service: packets do not tell", r.state.generation};
+  } else if (!r.judged || *r.judged != counts) {
+    r.verdict = judge_window(r.config, {counts, latest, r.window.normal(r.state.other())}, r.state.target(),
+                             r.state.generation);
+    r.judged = counts;
   }
   in.signals = r.verdict;
   in.prometheus = ask_prometheus(r);
@@ -123,8 +139,7 @@ bool Rollouts::apply(Record& r, const rollout::Turn& turn, bool asked_for) {
     r.drain.begin();
     r.drain_begun_with = world_.groups.see(r.group).flows[static_cast<size_t>(r.state.other())];
   }
-  if (before.running() != r.state.running())
-    world_.ignore_affinity(r.group, r.state.running() && r.state.plan.ignore_affinity);
+  if (before.phase != r.state.phase) follow_drain(r);
   if (found) audit(r, done, *found);
   return true;
 }
@@ -142,6 +157,10 @@ void Rollouts::act(Record& r, const rollout::ResetFlows& act) {
   const uint64_t marked = world_.groups.reset(r.group, act.pool);
   spdlog::info("rollout {} of group {}: {} flows of {} are being reset", r.state.id, r.group, marked,
                model::to_string(act.pool));
+}
+
+void Rollouts::act(Record& r, const rollout::Unpin& act) {
+  world_.groups.unpin(r.group, act.pool);
 }
 
 void Rollouts::act(Record& r, const rollout::Drained&) {
@@ -199,8 +218,13 @@ void Rollouts::each_second() {
     Record& r = record(group);
     refresh(r);
     uint64_t begun = 0;
+    BothPools all;
     for (const model::Pool pool : {model::Pool::blue, model::Pool::green})
-      for (unsigned g = 0; g < TEAL_SIGNAL_GENERATIONS; g++) begun += sum(r, pool, g).begun;
+      for (unsigned g = 0; g < TEAL_SIGNAL_GENERATIONS; g++) {
+        begun += sum(r.services, pool, g).begun;
+        all[static_cast<size_t>(pool)] += sum(r.telling, pool, g);
+      }
+    r.window.remember(now, all);
     Rate& rate = rates_[group];
     if (rate.at_ms != 0 && now > rate.at_ms && begun >= rate.begun)
       rate.per_s = 1000.0 * static_cast<double>(begun - rate.begun) / static_cast<double>(now - rate.at_ms);

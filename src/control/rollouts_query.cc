@@ -21,9 +21,9 @@ double share_of(uint32_t parts) {
 
 }  // namespace
 
-rollout::PoolSignals Rollouts::sum(const Record& r, model::Pool pool, unsigned generation) const {
+rollout::PoolSignals Rollouts::sum(const std::vector<uint16_t>& services, model::Pool pool, unsigned generation) const {
   rollout::PoolSignals sum;
-  for (const uint16_t service : r.services) sum += world_.signals(service, pool, generation);
+  for (const uint16_t service : services) sum += world_.signals(service, pool, generation);
   return sum;
 }
 
@@ -60,15 +60,17 @@ RolloutStatus Rollouts::describe(Record& r) {
   if (!state.prometheus_verdict.empty()) s.verdict += (s.verdict.empty() ? "" : "; ") + state.prometheus_verdict;
   s.ignore_affinity = state.plan.ignore_affinity;
   const model::Pool pools[] = {state.target(), state.other()};
+  const BothPools counts = state.running() ? r.window.of(r.services, world_.now_ms()) : BothPools{};
   for (size_t i = 0; i < 2; i++) {
     s.signals[i].pool = model::to_string(pools[i]);
     s.signals[i].share = share_of(rollout::target_share(sight.split.current, pools[i]));
     s.signals[i].flows = sight.flows[static_cast<size_t>(pools[i])];
-    if (state.running()) s.signals[i].counts = r.window.of(pools[i], r.services);
+    if (state.running()) s.signals[i].counts = counts[static_cast<size_t>(pools[i])];
   }
   if (state.phase == rollout::Phase::draining) {
     const uint64_t left = state.flows_left.value_or(sight.flows[static_cast<size_t>(state.other())]);
-    s.drain = DrainStatus{s.from, left, std::max(r.drain_begun_with, left), r.drain.eta_s()};
+    s.drain = DrainStatus{s.from, left, std::max(r.drain_begun_with, left),
+                          sight.pinned[static_cast<size_t>(state.other())], r.drain.eta_s()};
     // At the deadline it is over in any case.
     std::optional<uint64_t> eta = s.drain->eta_s;
     if (state.plan.drain_deadline_s > 0) {
@@ -141,7 +143,7 @@ void Rollouts::publish_signals() {
       s.pool = model::to_string(pool);
       s.share = share_of(rollout::target_share(sight.split.current, pool));
       s.flows = sight.flows[static_cast<size_t>(pool)];
-      for (unsigned g = 0; g < TEAL_SIGNAL_GENERATIONS; g++) s.counts += sum(*r, pool, g);
+      for (unsigned g = 0; g < TEAL_SIGNAL_GENERATIONS; g++) s.counts += sum(r->services, pool, g);
       pools[s.pool] = to_json(s);
     }
     groups.push_back({{"group", group},

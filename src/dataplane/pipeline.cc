@@ -139,7 +139,8 @@ void Pipeline::touch(uint64_t* slot, uint64_t val, const Item& item, const teal_
   for (int i = 0; i < 8; i++) {
     const uint64_t next = teal_val_after(val, item.pkt.proto, item.dir, flags, two_way, now_);
     if (TEAL_LIKELY(next == val)) {
-      if (TEAL_UNLIKELY(teal_is_retransmit(val, item.dir, flags)))
+      // A held SYN that is tried again was sent once.
+      if (TEAL_UNLIKELY(teal_is_retransmit(val, item.dir, flags)) && retry_deadline_ == 0)
         TEAL_COUNT(&counters_.signals_of(item.service, val).syn_retransmits);
       return;
     }
@@ -158,6 +159,8 @@ void Pipeline::touch(uint64_t* slot, uint64_t val, const Item& item, const teal_
 
 // Writes or refreshes the affinity that the flow of value `flow` gives its client.
 void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow) {
+  const uint64_t split = TEAL_LOAD(&shared_.splits[service.group].current);
+  if (!teal_affinity_counts(flow, split)) return;
   const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
   uint64_t entry = teal_affinity_val(flow, key.check, now_), val = 0;
   uint64_t* slot = table_.find(key, &val);
@@ -166,7 +169,7 @@ void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow)
     table_.insert(*secret_, key, &entry, 0, now_, counts);
     return;
   }
-  if (teal_affinity_binds(&service, val, TEAL_LOAD(&shared_.splits[service.group].current), now_)) {
+  if (teal_affinity_binds(&service, val, split, now_)) {
     if (teal_val_pool(val) != teal_val_pool(flow)) return;  // the first connection's pool stays
     entry = (val & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(TEAL_FLOW_affinity, now_);
   }

@@ -20,8 +20,11 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
       if (val == 0) continue;  // being claimed
       const uint16_t service = teal_key_service(key);
       const uint8_t state = teal_val_state(val);
-      const uint32_t limit = service < ageing.size() ? ageing[service].timeout[teal_state_timeout(state)] : 0;
-      if ((limit == 0 || teal_val_age(val, now) > limit) && table_.remove(secret_, b, i, key, val)) {
+      const uint8_t which = teal_state_timeout(state);
+      const uint32_t limit = service < ageing.size() ? ageing[service].timeout[which] : 0;
+      const bool kept =
+          which == TEAL_TIMEOUT_established && limit != 0 && ageing[service].keep_idle[teal_val_pool(val)];
+      if ((limit == 0 || (!kept && teal_val_age(val, now) > limit)) && table_.remove(secret_, b, i, key, val)) {
         now_.expired++;
         expired_++;
         if (teal_state_is_fine(state) && service < TEAL_SERVICES)

@@ -34,7 +34,7 @@ bool Table::remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t
   return gone;
 }
 
-bool Table::set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state) {
+bool Table::set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state, uint32_t now) {
   const uint32_t index = teal_lock_index(teal_hash64(&secret, key), TEAL_LOCKS - 1);
   const teal_reach r = reach(&secret);
   if (!teal_lock(&r, index)) return false;
@@ -42,7 +42,10 @@ bool Table::set_state(const teal_secret& secret, teal_bucket* b, int slot, uint6
   for (int i = 0; i < 64 && !done; i++) {
     const uint64_t v = TEAL_LOAD(&b->val[slot]);
     if (v == 0 || TEAL_LOAD(&b->key[slot]) != key) break;
-    done = TEAL_CAS(&b->val[slot], v, (v & ~(15ull << 38)) | static_cast<uint64_t>(state) << 38);
+    uint64_t next = (v & ~(15ull << 38)) | static_cast<uint64_t>(state) << 38;
+    if (teal_state_is_fine(teal_val_state(v)) != teal_state_is_fine(state))  // stamps of two kinds
+      next = (next & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(state, now);
+    done = TEAL_CAS(&b->val[slot], v, next);
   }
   teal_release(&r, index);
   return done;

@@ -183,8 +183,8 @@ RuleResult parse_rule(const std::string& text) {
 
 std::vector<Rule> default_rules() {
   std::vector<Rule> out;
-  for (const char* text :
-       {"target.handshake_failure_ratio < 5 %", "target.early_reset_ratio < 5 %", "target.handshake_p99 < 3 x other"})
+  for (const char* text : {"target.handshake_failure_ratio < 5 %", "target.early_reset_ratio < 5 %",
+                           "target.syn_retransmit_ratio < 10 %", "target.handshake_p99 < 3 x other"})
     out.push_back(*parse_rule(text).rule);
   return out;
 }

@@ -104,12 +104,13 @@ void drain(Work& w) {
   State& s = w.s;
   if (w.in.flows_left) s.flows_left = w.in.flows_left;
   if (!s.hooks_due.empty()) return;
-  if (w.in.flows_left == 0u) return w.finish();
+  if (w.in.flows_left == 0u && w.in.pinned_left == 0) return w.finish();
   const bool late = s.plan.drain_deadline_s != 0 && s.elapsed_ms >= int64_t{1000} * s.plan.drain_deadline_s;
   if (!late) return;
   if (s.plan.at_deadline == model::FlowsAction::keep) return w.finish();
-  // The next census tells whether any is left (a client held by affinity may have come back): those are reset, too.
+  // The next census tells whether any is left: those are reset, too.
   if (!w.in.flows_left) return;
+  w.acts.emplace_back(Unpin{s.other()});
   w.acts.emplace_back(ResetFlows{s.other()});
   w.note(
       "drain deadline: " + std::to_string(*w.in.flows_left) + " flows on " + model::to_string(s.other()) + " are reset",

@@ -22,16 +22,17 @@ uint32_t green_share(model::Pool target, uint32_t share) {
 
 }  // namespace
 
-SplitChange move_share(const teal_split& now, model::Pool target, uint32_t share) {
-  return change_to(now, green_share(target, share), share == TEAL_SPLIT_ALL ? target : model::other(target), 0);
+SplitChange move_share(const teal_split& now, model::Pool target, uint32_t share, bool ignore_affinity) {
+  return change_to(now, green_share(target, share), share == TEAL_SPLIT_ALL ? target : model::other(target),
+                   ignore_affinity ? TEAL_SPLIT_IGNORE_AFFINITY : 0);
 }
 
 SplitChange all_back(const teal_split& now, model::Pool other) {
-  return change_to(now, green_share(other, TEAL_SPLIT_ALL), other, TEAL_SPLIT_ROLLED_BACK);
+  return change_to(now, green_share(other, TEAL_SPLIT_ALL), other, TEAL_SPLIT_ROLLED_BACK | TEAL_SPLIT_IGNORE_AFFINITY);
 }
 
 bool same_word(uint64_t a, uint64_t b) {
-  return ((a ^ b) & ~TEAL_SPLIT_DRAINING) == 0;
+  return ((a ^ b) & ~(TEAL_SPLIT_DRAINING | TEAL_SPLIT_IGNORE_AFFINITY)) == 0;
 }
 
 model::Pool standby(const teal_split& split) {

@@ -25,12 +25,16 @@ SplitChange rollback(const teal_split& now) {
   change.next.previous = now.current;
   change.next.current = teal_split_make(teal_split_generation(now.current) + 1, teal_split_share(now.previous), 1,
                                         teal_split_active(now.previous)) |
-                        TEAL_SPLIT_ROLLED_BACK;
+                        TEAL_SPLIT_ROLLED_BACK | TEAL_SPLIT_IGNORE_AFFINITY;  // nobody is held where it is bad
   return change;
 }
 
 uint64_t drained(uint64_t word) {
   return word & ~TEAL_SPLIT_DRAINING;
+}
+
+uint64_t unpinned(uint64_t word) {
+  return word | TEAL_SPLIT_IGNORE_AFFINITY;
 }
 
 }  // namespace teal::rollout

@@ -117,7 +117,7 @@ void Work::take_step() {
   s.then_step = -1;
   s.signals_verdict.clear();
   s.prometheus_verdict.clear();
-  announce(move_share(in.split, s.target(), share));
+  announce(move_share(in.split, s.target(), share, s.plan.ignore_affinity));
   note("step " + std::to_string(index + 1) + " of " + std::to_string(s.plan.steps.size()) + ": " + percent(share) +
        " of new flows to " + model::to_string(s.target()) + ", generation " + std::to_string(s.generation));
   persist(Persist::required);
@@ -140,6 +140,8 @@ void Work::begin_drain() {
 }
 
 void Work::finish() {
+  // Dormant is who gets nothing new, not even from those who were there before.
+  acts.emplace_back(Unpin{s.other()});
   if (s.flows_left == 0u) acts.emplace_back(Drained{});
   s.phase = Phase::done;
   s.outcome = Outcome::done;
@@ -170,6 +172,7 @@ void Work::roll_back(Outcome outcome, bool automatic, const std::string& why, mo
   forget_hooks();
   const SplitChange change = all_back(in.split, s.other());
   announce(change);
+  acts.emplace_back(Unpin{s.target()});
   if (flows == model::FlowsAction::reset) {
     s.reset_due = s.target();
     s.resumed = false;

@@ -61,10 +61,10 @@ std::string render_service(const Json& s) {
         percent(s.at("green_share").get<double>()) + " of new flows, generation " + count(s, "generation") + "\n" +
         "untracked " + count(s, "untracked") + ", recovered " + count(s, "recovered") + ", moved " +
         count(s, "flows_moved") + "\n";
-  Table pools({"POOL", ">FLOWS", ">HALF-OPEN", ">ENTERED"});
+  Table pools({"POOL", ">FLOWS", ">HALF-OPEN", ">ENTERED", ">PINNED"});
   Table backends({"POOL", "BACKEND", "ADDRESS", ">WEIGHT", "STATE", "NEXT HOP", ">FLOWS", ">PACKETS", ">BYTES"});
   for (const auto& [name, pool] : s.at("pools").items()) {
-    pools.row({name, count(pool, "flows"), count(pool, "half_open"), count(pool, "new_flows")});
+    pools.row({name, count(pool, "flows"), count(pool, "half_open"), count(pool, "new_flows"), count(pool, "pinned")});
     for (const auto& b : pool.at("backends"))
       backends.row({name, word(b, "id"), word(b, "address"), count(b, "weight"), word(b, "state"), word(b, "next_hop"),
                     count(b, "flows"), count(b, "packets"), count(b, "bytes")});

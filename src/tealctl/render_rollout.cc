@@ -100,6 +100,11 @@ std::string signals_of(const Json& r) {
   return table.text();
 }
 
+std::string pinned_of(const Json& drain) {
+  if (number(drain, "pinned") == 0) return "";
+  return ", affinity holds " + count(drain, "pinned") + " clients there";
+}
+
 }  // namespace
 
 std::string render_rollout(const Json& r) {
@@ -111,7 +116,8 @@ std::string render_rollout(const Json& r) {
   if (const std::string verdict = word(r, "verdict"); !verdict.empty() && word(r, "outcome").empty())
     out += printable("rules: " + verdict) + "\n";
   if (const auto& d = r.at("drain"); !d.is_null())
-    out += count(d, "flows") + " of " + count(d, "begun_with") + " flows are left on " + word(d, "pool") + "\n";
+    out += count(d, "flows") + " of " + count(d, "begun_with") + " flows are left on " + word(d, "pool") +
+           pinned_of(d) + "\n";
   if (word(r, "outcome").empty()) out += "\n" + signals_of(r);
   const auto& history = r.at("history");
   if (!history.empty()) out += "\n";
@@ -173,7 +179,8 @@ std::string render_rehearsal(const Json& r) {
 }
 
 std::string render_drain(const Json& r) {
-  std::string out = printable(word(r, "service")) + ": " + count(r, "flows") + " flows are left on " + word(r, "pool");
+  std::string out =
+      printable(word(r, "service")) + ": " + count(r, "flows") + " flows are left on " + word(r, "pool") + pinned_of(r);
   if (number(r, "flows") == 0) return out + "\n";
   const auto& eta = r.at("eta_s");
   out += eta.is_null() ? ", when they will have ended cannot be told" : ", empty in " + duration(eta.get<uint64_t>());

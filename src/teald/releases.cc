@@ -88,7 +88,6 @@ control::RolloutWorld ReleaseWork::world(const std::string& state_dir, telemetry
       .now_ms = ms<std::chrono::steady_clock>,
       .wall_ms = ms<std::chrono::system_clock>,
       .settled = [this] { return settled(); },
-      .ignore_affinity = [this](const std::string& group, bool ignore) { balancer_.ignore_affinity(group, ignore); },
   };
 }
 

@@ -175,6 +175,13 @@ std::string Audit::append(const AuditEntry& entry) {
   return error;
 }
 
+std::optional<std::string> Audit::head() const {
+  struct stat st {};
+  if (fd_ < 0 || prev_ == audit_origin || stat(path_.c_str(), &st) != 0) return {};
+  if (st.st_dev != device_ || st.st_ino != inode_) return {};
+  return prev_;
+}
+
 std::vector<std::string> Audit::tail(size_t limit) const {
   // Most lines are 400 bytes: read little first, and more only for what is still missing.
   for (off_t window = chain_window;; window *= 8) {

@@ -52,7 +52,8 @@ AuditVerdict verify_audit_lines(const std::vector<std::string>& lines, std::stri
   return verdict;
 }
 
-AuditVerdict verify_audit(const std::string& path, std::string_view prev, uint64_t bytes) {
+AuditVerdict verify_audit(const std::string& path, std::string_view prev, uint64_t bytes,
+                          const std::optional<std::string>& head) {
   AuditVerdict verdict;
   std::string expected(prev), line;
   verdict.head = expected;
@@ -66,6 +67,9 @@ AuditVerdict verify_audit(const std::string& path, std::string_view prev, uint64
     at += line.size() + 1;
     check_line(line, expected, verdict);
   }
+  if (head && verdict.head != *head)
+    verdict.findings.push_back({verdict.lines, "is not the line that was written last, whose hash is " + *head +
+                                                   ": it was edited, or lines after it were cut"});
   return verdict;
 }
 

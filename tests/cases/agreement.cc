@@ -149,6 +149,14 @@ void compare_counts(std::ostream& say, const std::string& a, const Counts& x, co
     differ("recovered" + of, s.recovered, t.recovered);
     differ("moved" + of, s.moved, t.moved);
   }
+  for (size_t i = 0; i < std::min(x.signals.size(), y.signals.size()); i++) {
+    if (x.timed_out[i] == y.timed_out[i] && std::memcmp(&x.signals[i], &y.signals[i], sizeof(Signals)) == 0) continue;
+    for (size_t k = 0; k < signals_per_service; k++) {
+      const auto p = named_signals(x, i, k), q = named_signals(y, i, k);
+      for (const auto& [name, count] : p)
+        differ("signal " + name + " of service " + std::to_string(i) + ", " + signal_place(k), count, q.at(name));
+    }
+  }
   for (size_t i = 0; i < std::min(x.backend.size(), y.backend.size()); i++) {
     if (std::memcmp(&x.backend[i], &y.backend[i], sizeof(teal_backend_counts)) == 0) continue;
     const std::string of = " of backend " + std::to_string(i);

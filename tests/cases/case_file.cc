@@ -99,7 +99,9 @@ std::vector<Output> play(Engine& engine, const nlohmann::json& step) {
     for (const auto& hex : step["send"]) frames.push_back(bytes_of(hex));
     return engine.run(step.at("port"), frames);
   }
-  if (step.contains("advance_ms")) return engine.advance(step["advance_ms"]);
+  if (step.contains("advance_ms"))
+    return engine.advance(std::chrono::duration<uint64_t, std::milli>(step["advance_ms"].get<uint64_t>()));
+  if (step.contains("advance_ticks")) return engine.advance(FineTicks(step["advance_ticks"].get<uint64_t>()));
   if (step.contains("publish")) {
     engine.publish(step["publish"].at("config"), world_of(step["publish"]));
   } else if (step.contains("cutover")) {
@@ -108,6 +110,16 @@ std::vector<Output> play(Engine& engine, const nlohmann::json& step) {
     engine.rollback(step["rollback"], step.at("flows") == "reset");
   } else if (step.contains("share")) {
     engine.set_share(step["share"], step.at("of"));
+  } else if (step.contains("split")) {
+    SplitOrder order;
+    order.share = step.at("of");
+    order.active = step.at("active") == "green" ? model::Pool::green : model::Pool::blue;
+    order.draining = step.value("draining", order.draining);
+    order.ignore_affinity = step.value("ignore_affinity", order.ignore_affinity);
+    order.rolled_back = step.value("rolled_back", order.rolled_back);
+    engine.set_split(step["split"], order);
+  } else if (step.contains("drained")) {
+    engine.drained(step["drained"]);
   } else if (step.contains("backend")) {
     std::optional<uint32_t> weight;
     std::optional<uint8_t> state;

@@ -81,8 +81,26 @@ int report(const Options& options, const std::string& program, uint64_t seed, co
   return 1;
 }
 
-// What the sequences brought about, and what they never did.
-void tell(const Counts& sum) {
+// What the sequences brought about.
+struct Seen {
+  Counts sum;                               // without services and backends
+  std::map<std::string, uint64_t> signals;  // of all services, pools and generations
+  uint64_t affinity = 0;                    // entries at the ends
+
+  void add(const Pair& pair) {
+    const Counts counts = pair.counts();
+    for (size_t i = 0; i < sum.drop.size(); i++) sum.drop[i] += counts.drop[i];
+    for (size_t i = 0; i < sum.event.size(); i++) sum.event[i] += counts.event[i];
+    for (size_t s = 0; s < counts.signals.size(); s++)
+      for (size_t i = 0; i < signals_per_service; i++)
+        for (const auto& [name, n] : named_signals(counts, s, i)) signals["signal." + name] += n;
+    affinity += pair.affinity_entries();
+  }
+};
+
+// That, and what they never did.
+void tell(const Seen& all) {
+  const Counts& sum = all.sum;
   std::string seen, never;
   const auto add = [&](const char* name, uint64_t n) {
     (n ? seen : never) += std::string(" ") + name + (n ? "=" + std::to_string(n) : "");
@@ -93,12 +111,14 @@ void tell(const Counts& sum) {
 #define X(name, text) add(#name, sum.event[TEAL_EV_##name]);
   TEAL_EVENTS(X)
 #undef X
+  for (const auto& [name, n] : all.signals) add(name.c_str(), n);
+  add("affinity entries at the end", all.affinity);
   std::cout << "seen:" << seen << "\nnever:" << never << '\n';
 }
 
 int run(const Options& options, const std::string& program) {
   const auto begin = Clock::now();
-  Counts sum;
+  Seen seen;
   uint64_t packets = 0, sequences = 0;
   for (uint64_t seed = options.seed; packets < options.packets; seed++, sequences++) {
     Generator generator(seed, static_cast<Layout>(seed / sequences_a_layout % layouts));
@@ -112,15 +132,13 @@ int run(const Options& options, const std::string& program) {
       packets += steps.back().control.is_null();
       wrong = pair->step(steps.back());
     }
-    const Counts counts = pair->counts();
-    for (size_t i = 0; i < sum.drop.size(); i++) sum.drop[i] += counts.drop[i];
-    for (size_t i = 0; i < sum.event.size(); i++) sum.event[i] += counts.event[i];
+    seen.add(*pair);
     if (wrong.empty()) wrong = pair->end();
     pair.reset();  // one at a time
     if (!wrong.empty()) return report(options, program, seed, head, std::move(steps), wrong);
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  tell(sum);
+  tell(seen);
   std::cout << packets << " packets in " << sequences << " sequences from seed " << options.seed
             << ": the engines agree (" << static_cast<uint64_t>(seconds) << " s, "
             << static_cast<uint64_t>(static_cast<double>(packets) / seconds) << " packets/s)\n";

@@ -98,16 +98,6 @@ c.send("answer", 1, from_backend(V4.blue, a), out(0, to_client(changed(a, src=V4
 
 # ---- tunnels: n inside, o outside
 
-
-def tunnel(o, backend, inner, number, tos=0):
-    if o.v4:
-        outer = IP(src=o.tunnel_source, dst=backend, ttl=64, tos=tos, id=0, flags="DF", proto=4 if IP in inner else 41)
-        # the identification is the engine's affair, and the header checksum follows it (checked by the runner)
-        return out(1, to_backend(backend, outer / inner), mask=[[18, 2], [24, 2]])
-    outer = IPv6(src=o.tunnel_source, dst=backend, hlim=64, tc=tos, nh=4 if IP in inner else 41)
-    return out(1, to_backend(backend, outer / inner))
-
-
 for n in (V4, V6):
     for o in (V4, V6):
         v = f"{n.family}in{o.family}"
@@ -115,20 +105,20 @@ for n in (V4, V6):
         c = Case(f"ipip/{v}", [s], "the packet inside untouched but for its TTL, no padding, DSCP and ECN copied, DF set")
         p = tcp(n, n.client, 40000, n.vip, 80, "S", tos=0xb9)
         i = changed(p)
-        c.send("SYN", 0, from_router(p), tunnel(o, o.blue, i, 0, 0xb9))
+        c.send("SYN", 0, from_router(p), tunnel(o, o.blue, i, 0xb9))
         c.flow(n.client, 40000, state="syn", pool="blue")
         p = tcp(n, n.client, 40000, n.vip, 80, "A", 1001, 1)
         padded = bytes(from_router(p)) + b"\xee" * 9
-        c.send("padding does not travel", 0, padded, tunnel(o, o.blue, changed(p), 1))
+        c.send("padding does not travel", 0, padded, tunnel(o, o.blue, changed(p)))
         c.flow(n.client, 40000, state="established", pool="blue")
         c.cutover("green")
-        c.send("the flow stays", 0, from_router(p), tunnel(o, o.blue, changed(p), 2))
+        c.send("the flow stays", 0, from_router(p), tunnel(o, o.blue, changed(p)))
         p = tcp(n, n.client, 40001, n.vip, 80, "S", df=False)
-        c.send("a new one", 0, from_router(p, [(Dot1Q, 5)]), tunnel(o, o.green, changed(p), 3))
+        c.send("a new one", 0, from_router(p, [(Dot1Q, 5)]), tunnel(o, o.green, changed(p)))
         c.send("TTL 1", 0, from_router(tcp(n, n.client, 40001, n.vip, 80, "A", ttl=1)), drop={"ttl_expired": 1})
         room = 1500 - (20 if o.v4 else 40)
         full = tcp(n, n.client, 40001, n.vip, 80, "A", 1001, 1, b"f" * (room - (40 if n.v4 else 60)))
-        c.send("just fits", 0, from_router(full), tunnel(o, o.green, changed(full), 4))
+        c.send("just fits", 0, from_router(full), tunnel(o, o.green, changed(full)))
         over = tcp(n, n.client, 40001, n.vip, 80, "A", 1001, 1, b"f" * (room - (40 if n.v4 else 60) + 1))
         if n.v4:
             told = IP(src=n.vip, dst=n.client, ttl=64, id=0) / ICMP(type=3, code=4, nexthopmtu=room) / bytes(over)[:576 - 28]
@@ -150,8 +140,8 @@ for o in (V4, V6):
     last = IP(whole[:20])
     del last.len, last.chksum
     last.frag = room // 8
-    c.send("1,500 bytes", 0, from_router(p), tunnel(o, o.blue, first / Raw(whole[20:20 + room]), 0),
-           tunnel(o, o.blue, last / Raw(whole[20 + room:]), 1))
+    c.send("1,500 bytes", 0, from_router(p), tunnel(o, o.blue, first / Raw(whole[20:20 + room])),
+           tunnel(o, o.blue, last / Raw(whole[20 + room:])))
 
 for n in (V4, V6):
     v = f"v{n.family}"

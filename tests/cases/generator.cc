@@ -66,6 +66,9 @@ void Generator::make_services() {
     s.group = !s.by_flow && random_.one_in(3) ? "together" : s.name;
     if (s.proto == 6 && random_.one_in(3)) s.mss_clamp = 1200 + random_.below(2) * 161;
     const uint8_t inner = s.forward == "ipip" && random_.one_in(2) ? static_cast<uint8_t>(10 - family) : family;
+    make_affinity(s);
+    make_preview(s);
+    if (random_.one_in(3)) s.preview_port = static_cast<uint16_t>(8180 + i);
     const uint16_t port = s.forward != "nat" ? s.port : same_backends ? 8080 : static_cast<uint16_t>(8080 + i);
     for (int pool = 0; pool < 2; pool++) {
       const unsigned members = random_.one_in(8) ? (crowded_ ? 1 : 0) : 1 + random_.below(3);
@@ -166,6 +169,7 @@ json Generator::world() const {
               {"split_by", s.by_flow ? "flow" : "client"},
               {"pools", {{"blue", json::array()}, {"green", json::array()}}}};
     if (s.mss_clamp) c["mss_clamp"] = s.mss_clamp;
+    add_release(s, c);
     for (int pool = 0; pool < 2; pool++)
       for (const Backend& b : s.pools[pool]) c["pools"][pool ? "green" : "blue"].push_back(b.name());
     config["services"].push_back(c);
@@ -183,7 +187,7 @@ json Generator::head() const {
 json Generator::reload() {
   Service& s = services_[random_.below(static_cast<uint32_t>(services_.size()))];
   auto& pool = s.pools[random_.below(2)];
-  switch (random_.below(5)) {
+  switch (random_.below(7)) {
     case 0:  // a service goes, or comes back
       s.configured = !s.configured;
       if (std::none_of(services_.begin(), services_.end(), [](const Service& x) { return x.configured; }))
@@ -213,6 +217,12 @@ json Generator::reload() {
         unknown_.push_back(*model::Address::parse(random_.of(hosts)));
       }
       break;
+    case 4:
+      make_preview(s);
+      break;
+    case 5:
+      make_affinity(s);
+      break;
     default: {
       uint16_t& mtu = random_.one_in(2) ? back_mtu_ : client_mtu_;
       mtu = mtu == 1500 ? 1400 : 1500;
@@ -224,16 +234,14 @@ json Generator::reload() {
 json Generator::control() {
   const Service& s = random_.of(services_);
   const uint32_t kind = random_.below(1000);
-  if (kind < 450) {
-    static const std::vector<uint32_t> ms{1, 62, 63, 300, 600, 1100, 2200, 5500, 21000};
-    // Once in a while, past the end of the stamps: 2^24 ticks.
-    return {{"advance_ms", random_.one_in(500) ? uint64_t{1'048'576'000} - 700 : uint64_t{random_.of(ms)}}};
-  }
-  if (kind < 650) return {{"sweep", true}};
-  if (kind < 780) return {{"cutover", s.name}, {"to", random_.one_in(2) ? "green" : "blue"}};
-  if (kind < 850) return {{"rollback", s.name}, {"flows", random_.one_in(2) ? "reset" : "keep"}};
-  if (kind < 930) return {{"share", s.name}, {"of", random_.below(65537)}};
-  if (kind < 980) {
+  if (kind < 450) return advance();
+  if (kind < 620) return {{"sweep", true}};
+  if (kind < 720) return {{"cutover", s.name}, {"to", random_.one_in(2) ? "green" : "blue"}};
+  if (kind < 780) return {{"rollback", s.name}, {"flows", random_.one_in(2) ? "reset" : "keep"}};
+  if (kind < 810) return {{"share", s.name}, {"of", random_.below(65537)}};
+  if (kind < 900) return split(s);
+  if (kind < 930) return {{"drained", s.name}};
+  if (kind < 970) {
     json step = {{"backend", random_.of(backends_).name()}, {"service", s.name}};
     if (random_.one_in(2))
       step["weight"] = random_.below(3);

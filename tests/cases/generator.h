@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,9 @@ class Generator {
     uint8_t proto = 6;
     bool by_flow = false, configured = true;
     unsigned mss_clamp = 0;
+    unsigned affinity_s = 0, affinity_prefix = 0;  // 0 s: none
+    std::vector<std::string> preview_clients;
+    uint16_t preview_port = 0;
     std::vector<Backend> pools[2];
   };
   struct Flow {
@@ -78,9 +82,17 @@ class Generator {
   nlohmann::json control();
   nlohmann::json reload();
 
+  // generator_releases.cc
+  void make_affinity(Service& s);
+  void make_preview(Service& s);
+  static void add_release(const Service& s, nlohmann::json& config);
+  nlohmann::json advance();
+  nlohmann::json split(const Service& s);
+
   // traffic.cc
   Flow flow();
   Step traffic();
+  void conversation();  // generator_releases.cc
   Step from_client();
   Step from_backend();
   Step fill();
@@ -89,6 +101,7 @@ class Generator {
   void fragments(Step whole, Packet p);
   void mutate(Step& step);
   Packet packet(const Service& s);
+  uint16_t port_of(const Service& s);
   void sizes(Packet& p, uint32_t mtu, uint32_t tunnel);
   Step received(bool from_backends, const Bytes& packet);
   [[nodiscard]] uint16_t back_port() const { return layout_ == Layout::one_port ? 0 : 1; }
@@ -104,7 +117,7 @@ class Generator {
   std::vector<Service> services_;
   std::vector<Backend> backends_;           // of all services, past ones too
   std::vector<model::Address> clients_[2];  // by family
-  Flow last_;
+  std::optional<Flow> last_;
   std::deque<Step> pending_;  // fragments to come
 };
 

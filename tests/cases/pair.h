@@ -21,6 +21,7 @@ class Pair {
   // Empty, or the packet buffers that nobody freed.
   std::string end();
   [[nodiscard]] Counts counts() const { return dpdk_->counts(); }
+  [[nodiscard]] uint64_t affinity_entries() const { return dpdk_->affinity_entries(); }
 
  private:
   std::unique_ptr<Engine> dpdk_, xdp_;

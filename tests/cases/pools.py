@@ -104,12 +104,14 @@ for n in (V4, V6):
     c.publish([service(n)], note="the neighbour appears")
     c.advance(1, sent)
     c.flow(n.client, 40000, state="syn")
+    c.signals(blue1={"begun": 1})  # however often the one SYN was tried
     c.advance(600)
     c.publish([service(n)], topology(unknown=[n.blue]), note="and is gone again")
     c.send("held", 0, from_router(p), events={"neighbour_held": 1})
     c.advance(499)
     c.advance(2, drop={"no_neighbour": 1})
     c.advance(2)
+    c.signals(blue1={"begun": 1, "syn_retransmits": 1})
     nowhere = topology()
     nowhere["routes"] = [r for r in nowhere["routes"] if r["ifindex"] != 11]
     for r in nowhere["routes"]:

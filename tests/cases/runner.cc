@@ -70,6 +70,8 @@ class Runner {
  private:
   void do_step(const json& step) {
     if (step.contains("flow")) return check_flow(step["flow"]);
+    if (step.contains("affinity")) return check_affinity(step["affinity"]);
+    if (step.contains("signals")) return check_signals(step["signals"]);
     const auto before = engine_->counters();
     const std::vector<Output> got = play(*engine_, step);
     if (beside_) {
@@ -83,7 +85,43 @@ class Runner {
   void check_flow(const json& want) {
     const auto client = model::Endpoint::parse(want.at("client").get<std::string>());
     ASSERT_TRUE(client) << want;
-    const auto got = engine_->flow(want.at("service"), *client);
+    check_entry(want, engine_->flow(want.at("service"), *client));
+  }
+
+  // A client's prefix, and how many such entries there are in all.
+  void check_affinity(const json& want) {
+    if (want.contains("entries")) {
+      EXPECT_EQ(engine_->affinity_entries(), want["entries"].get<uint64_t>()) << "affinity entries";
+    }
+    if (!want.contains("client")) return;
+    const auto client = model::Address::parse(want["client"].get<std::string>());
+    ASSERT_TRUE(client) << want;
+    const auto got = engine_->affinity(want.at("service"), *client);
+    if (got) {
+      EXPECT_EQ(got->state, "affinity");
+      EXPECT_EQ(got->backend, "") << "an affinity is to a pool";
+    }
+    check_entry(want, got);
+  }
+
+  // All signals of a service since the case began: what is not named is 0.
+  void check_signals(const json& want) {
+    const Counts counts = engine_->counts();
+    const size_t service = engine_->number_of(want.at("service"));
+    json of = want.at("of");
+    for (size_t i = 0; i < signals_per_service; i++) {
+      json expected = of.value(signal_place(i), json::object());
+      of.erase(signal_place(i));
+      for (const auto& [name, is] : named_signals(counts, service, i)) {
+        EXPECT_EQ(is, expected.value(name, uint64_t{0})) << "signal " << name << " of " << signal_place(i);
+        expected.erase(name);
+      }
+      EXPECT_TRUE(expected.empty()) << "no such signals: " << expected;
+    }
+    EXPECT_TRUE(of.empty()) << "no such pools and generations: " << of;
+  }
+
+  void check_entry(const json& want, const std::optional<FlowEntry>& got) {
     if (want.value("none", false)) {
       EXPECT_FALSE(got) << "an entry stands on " << got->backend << " in state " << got->state;
       return;

@@ -14,12 +14,19 @@ constexpr size_t longest = 9100;  // bytes of a frame
 }  // namespace
 
 Generator::Flow Generator::flow() {
-  if (!random_.one_in(3) && last_.port != 0) return last_;
+  if (last_ && !random_.one_in(3)) return *last_;
   Flow f;
   f.service = random_.below(static_cast<uint32_t>(services_.size()));
   f.client = random_.of(clients_[services_[f.service].vip.family == 4 ? 0 : 1]);
   f.port = static_cast<uint16_t>(40000 + random_.below(crowded_ ? 40 : 5));
-  return last_ = f;
+  if (random_.one_in(50)) f.port = 0;  // odd, and allowed
+  last_ = f;
+  return f;
+}
+
+// Where a client's packet goes: the service's port, or its preview's.
+uint16_t Generator::port_of(const Service& s) {
+  return s.preview_port != 0 && random_.one_in(5) ? s.preview_port : s.port;
 }
 
 Packet Generator::packet(const Service& s) {
@@ -92,8 +99,8 @@ Step Generator::received(bool from_backends, const Bytes& packet) {
 
 // Flows by the hundred: nothing else fills a table. Two packets each, mostly, so that many are established.
 Step Generator::fill() {
-  if (last_.port == 0 || random_.one_in(2)) last_.port = 0;
-  const bool second = last_.port != 0;
+  if (random_.one_in(2)) last_.reset();
+  const bool second = last_.has_value();
   const Flow f = flow();
   const Service& s = services_[f.service];
   Packet p;
@@ -102,7 +109,7 @@ Step Generator::fill() {
   p.src = f.client;
   p.dst = s.vip;
   p.sport = f.port;
-  p.dport = s.port;
+  p.dport = port_of(s);
   return received(false, packet_bytes(p));
 }
 
@@ -113,7 +120,7 @@ Step Generator::from_client() {
   p.src = f.client;
   p.dst = s.vip;
   p.sport = f.port;
-  p.dport = s.port;
+  p.dport = port_of(s);
   if (random_.one_in(100)) p.src = *model::Address::parse(s.vip.family == 4 ? "127.0.0.1" : "::1");
   sizes(p, back_mtu_, s.forward == "ipip" ? (random_.one_in(2) ? 20 : 40) : 0);
   Step step = received(false, packet_bytes(p));
@@ -248,6 +255,7 @@ void Generator::mutate(Step& step) {
 
 Step Generator::traffic() {
   Step step;
+  if (random_.one_in(80)) conversation();
   if (!pending_.empty() && random_.one_in(2)) {
     step = std::move(pending_.front());
     pending_.pop_front();
@@ -255,7 +263,7 @@ Step Generator::traffic() {
     const uint32_t kind = random_.below(100);
     step = kind < 55 ? from_client() : kind < 86 ? from_backend() : kind < 92 ? icmp_error() : elsewhere();
   }
-  if (random_.one_in(14)) mutate(step);
+  if (step.control.is_null() && random_.one_in(14)) mutate(step);
   return step;
 }
 

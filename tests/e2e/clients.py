@@ -5,6 +5,7 @@ with what it saw and ends.
 
 hold        N keep-alive connections, a request each every `interval_s`; each must see one backend name for ever
 churn       short connections one after the other in N threads; notes when each began (before its SYN) and who answered
+rush        new connections at a set rate, from one loop: rush.py
 udp         N UDP sockets, each asks every `interval_s`
 udp-server  answers with its name
 """
@@ -15,6 +16,8 @@ import sys
 import threading
 import time
 
+from rush import rush
+
 stop = threading.Event()
 
 
@@ -23,6 +26,8 @@ def connect(options):
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.settimeout(options.get("timeout_s", 5))
+    if "source" in options:
+        sock.bind((options["source"], 0))
     sock.connect((options["vip"], options.get("port", 80)))
     return sock
 
@@ -176,7 +181,7 @@ def main():
         signal.signal(number, lambda *_: stop.set())
     with open(options["ready"], "wb"):
         pass
-    result = {"hold": hold, "churn": churn, "udp": udp}[kind](options)
+    result = {"hold": hold, "churn": churn, "udp": udp, "rush": lambda o: rush(o, stop)}[kind](options)
     json.dump(result, sys.stdout)
     sys.stdout.flush()
     return None

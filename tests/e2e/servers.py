@@ -15,29 +15,58 @@ http {{
   client_body_temp_path {dir}/{name}-tmp; proxy_temp_path {dir}/{name}-tmp; fastcgi_temp_path {dir}/{name}-tmp;
   uwsgi_temp_path {dir}/{name}-tmp; scgi_temp_path {dir}/{name}-tmp;
   server {{
-    listen 80 backlog=4096; listen [::]:80 ipv6only=on backlog=4096;
+    listen 80 backlog=4096; listen [::]:80 ipv6only=on backlog=4096; listen 8080 backlog=4096;
     default_type text/plain;
     location = /name {{ return 200 "{name}\\n"; }}
     location = /short {{ keepalive_requests 200; return 200 "{name}\\n"; }}
     location = /close {{ keepalive_timeout 0; return 200 "{name}\\n"; }}
     location = /big {{ root {dir}/files; limit_rate {rate}; }}
+    location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "well\\n"; }}
+    location = /work {{ reset_timedout_connection on; if (-f {dir}/{name}-broken) {{ return 444; }} return 200 "{name}\\n"; }}
   }}
+  {more}
 }}
 """
+TLS = """server {{
+    listen 8443 ssl; ssl_certificate {dir}/tls.crt; ssl_certificate_key {dir}/tls.key;
+    location = /healthz {{ if (-f {dir}/{name}-sick) {{ return 503; }} return 200 "$ssl_server_name\\n"; }}
+  }}"""
 
 
-def nginx(at, rate="512k", big=0):
-    """nginx on every backend: /name (keep-alive), /short (200 requests a connection), /close, /big (slow)."""
+def nginx(at, rate="512k", big=0, names=None, tls=False):
+    """nginx on ports 80 and 8080 of every backend, or of those of `names`: /name (keep-alive), /short (200 requests a
+    connection), /close, /big (slow), /work (RST instead of an answer while broken(name)), /healthz (503 while
+    sick(name)); with `tls` also on 8443. -> processes by name"""
     world = at.world
+    processes = {}
+    if tls:
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", 2,
+            "-subj", "/CN=shop.example", "-keyout", world.path("tls.key"), "-out", world.path("tls.crt"))
     os.makedirs(world.path("files"), exist_ok=True)
     with open(world.path("files", "big"), "wb") as file:
         file.write(os.urandom(big))
-    for name, namespace in at.backends.items():
-        config = world.write(f"{name}-nginx.conf", NGINX.format(name=name, dir=world.directory, rate=rate))
-        world.spawn(namespace, "nginx", "-p", world.directory, "-c", config, "-e", world.path(f"{name}-nginx.log"),
-                    log=f"{name}-nginx.log")
-    for name, namespace in at.backends.items():
+    chosen = {n: at.backends[n] for n in names or at.backends}
+    for name, namespace in chosen.items():
+        config = world.write(f"{name}-nginx.conf", NGINX.format(
+            name=name, dir=world.directory, rate=rate, more=TLS.format(name=name, dir=world.directory) if tls else ""))
+        processes[name] = world.spawn(namespace, "nginx", "-p", world.directory, "-c", config, "-e",
+                                      world.path(f"{name}-nginx.log"), log=f"{name}-nginx.log")
+    for name, namespace in chosen.items():
         until(lambda n=namespace: ":80 " in n.run("ss", "-ltn").stdout, 10, f"nginx of {name} listens")
+    return processes
+
+
+def sick(at, name, is_so=True, what="sick"):
+    """The backend's /healthz says 503, though it goes on serving; or 200 again."""
+    if is_so:
+        at.world.write(f"{name}-{what}", "")
+    elif os.path.exists(at.world.path(f"{name}-{what}")):
+        os.unlink(at.world.path(f"{name}-{what}"))
+
+
+def broken(at, name, is_so=True):
+    """The backend resets connections that ask for /work; or answers again."""
+    sick(at, name, is_so, "broken")
 
 
 def udp_echo(at, port=5353):

@@ -17,7 +17,7 @@ TEALD = os.path.join(BUILD, "src", "teald", "teald")
 TEALCTL = os.path.join(BUILD, "src", "tealctl", "tealctl")
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, timeout):
         super().__init__("teald", timeout=timeout)
         self.path = path
@@ -114,7 +114,7 @@ class Teald:
 
     def call(self, method, target, body=None, timeout=10, headers=None):
         """-> (status, decoded JSON or text)"""
-        connection = _UnixConnection(self.socket, timeout)
+        connection = UnixConnection(self.socket, timeout)
         try:
             payload = body if isinstance(body, (bytes, str, type(None))) else json.dumps(body)
             connection.request(method, target, payload,

@@ -13,6 +13,23 @@ teal_secret secret_of(uint64_t seed) {
   return {{next(), next()}, {next() | 1, next() | 1}};
 }
 
+std::map<std::string, uint64_t> named_signals(const Counts& counts, size_t service, size_t index) {
+  const teal_signal_counts& s = counts.signals.at(service).at(index);
+  std::map<std::string, uint64_t> out = {{"begun", s.begun},
+                                         {"handshakes", s.handshakes},
+                                         {"syn_retransmits", s.syn_retransmits},
+                                         {"refused", s.refused},
+                                         {"early_resets", s.early_resets},
+                                         {"resets", s.resets},
+                                         {"timed_out", counts.timed_out.at(service).at(index)}};
+  for (size_t i = 0; i < TEAL_HANDSHAKE_BUCKETS; i++) out["handshake " + std::to_string(i)] = s.handshake[i];
+  return out;
+}
+
+std::string signal_place(size_t index) {
+  return (index < TEAL_SIGNAL_GENERATIONS ? "blue " : "green ") + std::to_string(index % TEAL_SIGNAL_GENERATIONS);
+}
+
 std::map<std::string, uint64_t> Engine::counters() const {
   const Counts c = counts();
   std::map<std::string, uint64_t> out;

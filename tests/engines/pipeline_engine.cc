@@ -10,6 +10,8 @@
 #include "engines/ring_ports.h"
 #include "flow/snapshot_input.h"
 #include "model/config_file.h"
+#include "model/preview.h"
+#include "teal/affinity.h"
 
 namespace teal::tests {
 namespace {
@@ -44,12 +46,14 @@ void PipelineEngine::publish(const std::string& config, const World& world) {
   auto read = model::parse_config(config, "case");
   if (!read.ok()) throw std::runtime_error(read.errors.front().str());
   config_ = std::move(read.config);
+  config_.services = model::with_previews(config_.services);
   world_ = world;
   if (world_.ports.size() > ring_ports)
     throw std::runtime_error("a case has at most " + std::to_string(ring_ports) + " ports");
   registry_.apply(config_.services);
   publish_view();
   if (!pipeline_) make_pipeline();
+  for (const uint16_t number : registry_.services()) follow_with_preview(registry_.service(number).group);
 }
 
 void PipelineEngine::cutover(const std::string& service, model::Pool to) {
@@ -69,18 +73,31 @@ void PipelineEngine::rollback(const std::string& service, bool reset) {
     if (state == TEAL_FLOW_udp || state == TEAL_FLOW_udp_new)
       table_.remove(storage_->head().secret, b, slot, key, val);
     else
-      table_.set_state(storage_->head().secret, b, slot, key, TEAL_FLOW_reset);
+      table_.set_state(storage_->head().secret, b, slot, key, TEAL_FLOW_reset, ticks());
     return true;
   });
 }
 
 void PipelineEngine::set_share(const std::string& service, uint32_t share) {
+  set_split(service, {share, static_cast<model::Pool>(teal_split_active(split_of(service).current))});
+}
+
+void PipelineEngine::set_split(const std::string& service, const SplitOrder& order) {
   rollout::SplitChange change;
   change.changed = true;
   change.next.previous = split_of(service).current;
-  change.next.current = teal_split_make(teal_split_generation(change.next.previous) + 1, share, 1,
-                                        teal_split_active(change.next.previous));
+  change.next.current = teal_split_make(teal_split_generation(change.next.previous) + 1, order.share, order.draining,
+                                        order.active == model::Pool::green) |
+                        (order.ignore_affinity ? TEAL_SPLIT_IGNORE_AFFINITY : 0) |
+                        (order.rolled_back ? TEAL_SPLIT_ROLLED_BACK : 0);
   commit(service, change);
+}
+
+void PipelineEngine::drained(const std::string& service) {
+  const uint16_t group = registry_.service(number_of(service)).group;
+  teal_split& split = registry_.split(group);
+  TEAL_STORE(&split.current, rollout::drained(split.current));
+  follow_with_preview_clients(group);
 }
 
 void PipelineEngine::set_backend(const std::string& service, const std::string& backend, std::optional<uint32_t> weight,
@@ -93,8 +110,8 @@ void PipelineEngine::set_backend(const std::string& service, const std::string& 
   publish_view();
 }
 
-std::vector<Output> PipelineEngine::advance(uint64_t ms) {
-  ms_ += ms;
+std::vector<Output> PipelineEngine::advance(TestTime time) {
+  now_ += time;
   set_clock();
   pipeline_->housekeeping(snapshot_->view(), ticks(), tsc());
   sink_.flush();
@@ -130,6 +147,25 @@ std::optional<FlowEntry> PipelineEngine::flow(const std::string& service, const 
   const teal_flow_key key = client.address.family == 4
                                 ? teal_flow_key4(secret, raw.v4, teal_swap16(client.port), number)
                                 : teal_flow_key6(secret, &raw, teal_swap16(client.port), number);
+  return entry(key);
+}
+
+std::optional<FlowEntry> PipelineEngine::affinity(const std::string& service, const model::Address& client) const {
+  const uint16_t number = number_of(service);
+  const teal_addr raw = client.raw();
+  return entry(teal_affinity_key(&storage_->head().secret, &snapshot_->view().services[number], &raw, number));
+}
+
+uint64_t PipelineEngine::affinity_entries() const {
+  uint64_t n = 0;
+  flow::Sweeper::visit(table_, [&](uint64_t, uint64_t val, teal_bucket*, int) {
+    n += teal_val_state(val) == TEAL_FLOW_affinity;
+    return true;
+  });
+  return n;
+}
+
+std::optional<FlowEntry> PipelineEngine::entry(const teal_flow_key& key) const {
   uint64_t val = 0;
   if (table_.find(key, &val) == nullptr) return std::nullopt;
   return FlowEntry{storage_->backends()[teal_val_backend(val)].name,
@@ -138,11 +174,18 @@ std::optional<FlowEntry> PipelineEngine::flow(const std::string& service, const 
 }
 
 Counts PipelineEngine::counts() const {
-  Counts out{counters_.drop, counters_.event, {}, {}};
+  Counts out{counters_.drop, counters_.event, {}, {}, {}, {}};
   if (!snapshot_) return out;
   for (uint32_t i = 0; i < snapshot_->view().service_count; i++) {
     const dataplane::ServiceCounters& s = counters_.service[i];
     out.service.push_back({s.packets, s.bytes, {s.new_flows[0], s.new_flows[1]}, s.untracked, s.recovered, s.moved, 0});
+    std::copy_n(&counters_.signals[i * signals_per_service], signals_per_service, out.signals.emplace_back().begin());
+    auto& timed_out = out.timed_out.emplace_back();
+    for (unsigned g = 0; sweeper_ && g < TEAL_SIGNAL_GENERATIONS; g++)
+      for (const uint8_t pool : {TEAL_BLUE, TEAL_GREEN}) {
+        const uint64_t val = teal_val(0, pool, g, TEAL_FLOW_syn, 0, 0);
+        timed_out[teal_signal_index(val)] = sweeper_->timed_out(static_cast<uint16_t>(i), val);
+      }
   }
   for (uint32_t i = 0; i < snapshot_->view().backend_count; i++)
     out.backend.push_back({counters_.backend[i].packets, counters_.backend[i].bytes});
@@ -156,11 +199,13 @@ uint64_t PipelineEngine::close_and_count_leaks() {
          rte_mempool_in_use_count(w.indirect);
 }
 
+// 32 bits of fine ticks: they wrap after 12 days, as the table's clock does.
 uint32_t PipelineEngine::ticks() const {
-  return static_cast<uint32_t>((start_s * 1000 + ms_) * TEAL_FINE_TICKS_PER_S / 1000);
+  return static_cast<uint32_t>(std::chrono::duration_cast<FineTicks>(now_).count());
 }
 uint64_t PipelineEngine::tsc() const {
-  return (start_s * 1000 + ms_) * (rte_get_tsc_hz() / 1000);
+  const uint64_t a_ms = rte_get_tsc_hz() / 1000, part = TestTime(std::chrono::milliseconds(1)).count();
+  return now_.count() / part * a_ms + now_.count() % part * a_ms / part;
 }
 void PipelineEngine::set_clock() {
   TEAL_STORE(&storage_->head().tick, ticks());
@@ -177,9 +222,34 @@ const teal_split& PipelineEngine::split_of(const std::string& service) const {
 
 void PipelineEngine::commit(const std::string& service, const rollout::SplitChange& change) {
   if (!change.changed) throw std::runtime_error("the split of '" + service + "' stands so already");
-  teal_split& split = registry_.split(registry_.service(number_of(service)).group);
-  TEAL_STORE(&split.previous, change.next.previous);
-  TEAL_STORE(&split.current, change.next.current);
+  store_split(registry_.service(number_of(service)).group, change.next);
+}
+
+// As the balancer of src/control does it: previews follow what is stored.
+void PipelineEngine::store_split(uint16_t group, const teal_split& next) {
+  teal_split& split = registry_.split(group);
+  TEAL_STORE(&split.previous, next.previous);
+  TEAL_STORE(&split.current, next.current);
+  follow_with_preview(group);
+  follow_with_preview_clients(group);
+}
+
+// The preview VIP goes to the pool that is not active.
+void PipelineEngine::follow_with_preview(uint16_t group) {
+  const std::string wanted = model::preview_name(registry_.group_name(group));
+  for (const uint16_t number : registry_.services()) {
+    const uint16_t preview = registry_.service(number).group;
+    if (registry_.service(number).retired || registry_.group_name(preview) != wanted) continue;
+    const bool green = teal_split_active(registry_.split(group).current) == TEAL_GREEN;
+    const auto change = rollout::cutover(registry_.split(preview), green ? model::Pool::blue : model::Pool::green);
+    if (change.changed) store_split(preview, change.next);
+  }
+}
+
+// Which pool preview clients see stands in the published view.
+void PipelineEngine::follow_with_preview_clients(uint16_t group) {
+  for (const model::ServiceConfig& s : config_.services)
+    if (!s.preview.clients.empty() && registry_.service(number_of(s.name)).group == group) return publish_view();
 }
 
 void PipelineEngine::publish_view() {

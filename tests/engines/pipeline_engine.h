@@ -27,12 +27,17 @@ class PipelineEngine : public Engine {
   void cutover(const std::string& service, model::Pool to) override;
   void rollback(const std::string& service, bool reset) override;
   void set_share(const std::string& service, uint32_t share) override;
+  void set_split(const std::string& service, const SplitOrder& order) override;
+  void drained(const std::string& service) override;
   void set_backend(const std::string& service, const std::string& backend, std::optional<uint32_t> weight,
                    std::optional<uint8_t> state) override;
-  std::vector<Output> advance(uint64_t ms) override;
+  std::vector<Output> advance(TestTime time) override;
   std::vector<Output> run(uint16_t port, const std::vector<Bytes>& frames) override;
   void sweep() override;
   std::optional<FlowEntry> flow(const std::string& service, const model::Endpoint& client) const override;
+  std::optional<FlowEntry> affinity(const std::string& service, const model::Address& client) const override;
+  uint64_t affinity_entries() const override;
+  uint16_t number_of(const std::string& service) const override;
   std::span<const teal_bucket> buckets() const override { return {storage_->buckets(), storage_->head().buckets}; }
   Counts counts() const override;
   uint64_t close_and_count_leaks() override;
@@ -43,14 +48,15 @@ class PipelineEngine : public Engine {
   [[nodiscard]] const World& world() const { return world_; }
 
  private:
-  static constexpr uint64_t start_s = 1000;  // the clock never reads 0: rate limits count from there
-
   [[nodiscard]] uint32_t ticks() const;
   [[nodiscard]] uint64_t tsc() const;
   void set_clock();
-  [[nodiscard]] uint16_t number_of(const std::string& service) const;
   [[nodiscard]] const teal_split& split_of(const std::string& service) const;
   void commit(const std::string& service, const rollout::SplitChange& change);
+  void store_split(uint16_t group, const teal_split& next);
+  void follow_with_preview(uint16_t group);
+  void follow_with_preview_clients(uint16_t group);
+  [[nodiscard]] std::optional<FlowEntry> entry(const teal_flow_key& key) const;
   void publish_view();
   void make_pipeline();
 
@@ -65,7 +71,7 @@ class PipelineEngine : public Engine {
   dataplane::Sink sink_;
   std::unique_ptr<dataplane::Pipeline> pipeline_;
   std::unique_ptr<flow::Sweeper> sweeper_;
-  uint64_t ms_ = 0;
+  TestTime now_ = std::chrono::seconds(1000);  // the clock never reads 0: rate limits count from there
 };
 
 }  // namespace teal::tests

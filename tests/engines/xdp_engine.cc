@@ -124,9 +124,9 @@ Loaded& load(uint64_t flows, const std::vector<PortSetup>& ports) {
 class XdpEngine final : public PipelineEngine {
  public:
   XdpEngine(Loaded& loaded, uint64_t flows, const teal_secret& secret)
-      : PipelineEngine(std::make_unique<flow::Storage>(loaded.begin(), flows), secret),
-        flows_(flows),
-        loaded_(loaded) {}
+      : PipelineEngine(std::make_unique<flow::Storage>(loaded.begin(), flows), secret), flows_(flows), loaded_(loaded) {
+    for (uint16_t i = 0; i < most_services; i++) loaded_.engine().add_signals(i, former_[i]);
+  }
 
   std::vector<Output> run(uint16_t port, const std::vector<Bytes>& frames) override {
     std::vector<Output> out;
@@ -155,6 +155,12 @@ class XdpEngine final : public PipelineEngine {
       to.untracked += from.untracked;
       to.recovered += from.recovered;
       to.moved += from.moved;
+    }
+    if (out.signals.size() > most_services) throw std::runtime_error("a case has at most 63 services");
+    for (uint16_t i = 0; i < out.signals.size(); i++) {
+      Signals now{};
+      loaded_.engine().add_signals(i, now);
+      for (size_t k = 0; k < now.size(); k++) add_since(out.signals[i][k], former_[i][k], now[k]);
     }
     for (size_t i = 0; i < out.backend.size() && i < totals.backend.size(); i++) {
       out.backend[i].packets += totals.backend[i].packets;
@@ -231,8 +237,21 @@ class XdpEngine final : public PipelineEngine {
     throw std::runtime_error("a frame was sent under no port's MAC address");
   }
 
+  // Signals count on from engine to engine: their map is the loaded program's own, and pinned nowhere.
+  static void add_since(teal_signal_counts& to, const teal_signal_counts& before, const teal_signal_counts& now) {
+    to.begun += now.begun - before.begun;
+    to.handshakes += now.handshakes - before.handshakes;
+    to.syn_retransmits += now.syn_retransmits - before.syn_retransmits;
+    to.refused += now.refused - before.refused;
+    to.early_resets += now.early_resets - before.early_resets;
+    to.resets += now.resets - before.resets;
+    for (size_t i = 0; i < TEAL_HANDSHAKE_BUCKETS; i++) to.handshake[i] += now.handshake[i] - before.handshake[i];
+  }
+
+  static constexpr uint16_t most_services = 64;
   uint64_t flows_;
   Loaded& loaded_;
+  std::array<Signals, most_services> former_{};
   Bytes after_;
   uint64_t runts_ = 0, punted_ = 0;
 };

@@ -34,10 +34,10 @@ Reply get_audit_verify(Context& context, Call& call) {
   std::error_code unread;
   const auto size = std::filesystem::file_size(context.audit.path(), unread);
   Reply reply;
-  reply.work = [path = context.audit.path(), bytes = unread ? UINT64_MAX : size] {
+  reply.work = [path = context.audit.path(), bytes = unread ? UINT64_MAX : size, head = context.audit.head()] {
     std::string before = telemetry::audit_predecessor(path);
     if (before.empty()) before = telemetry::audit_origin;
-    const auto verdict = telemetry::verify_audit(path, before, bytes);
+    const auto verdict = telemetry::verify_audit(path, before, bytes, head);
     Json findings = Json::array();
     for (const auto& finding : verdict.findings) findings.push_back({{"line", finding.line}, {"what", finding.what}});
     return json_reply({{"path", path},

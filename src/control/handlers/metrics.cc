@@ -92,6 +92,7 @@ void add_services(Families& out, const std::vector<ServiceStatus>& services) {
   MetricFamily moved("teal_service_flows_moved_total", counter, "Live flows whose backend changed; must stay 0.");
   MetricFamily flows("teal_flows", gauge, "Live flows by the last census; half_open: handshake not complete.");
   MetricFamily new_flows("teal_new_flows_total", counter, "Flows entered since teald started.");
+  MetricFamily pinned("teal_pinned_clients", gauge, "Clients that affinity keeps on the pool, by the last census.");
   for (const auto& service : services) {
     const Labels labels = {{"service", service.name}};
     info.add({{"service", service.name},
@@ -112,13 +113,14 @@ void add_services(Families& out, const std::vector<ServiceStatus>& services) {
       const Labels of_pool = {{"service", service.name}, {"pool", name}};
       active.add(of_pool, flag(service.active == name));
       new_flows.add(of_pool, pool.new_flows);
+      pinned.add(of_pool, pool.pinned);
       const uint64_t half_open = std::min(pool.half_open, pool.flows);
       flows.add({{"service", service.name}, {"pool", name}, {"state", "half_open"}}, half_open);
       flows.add({{"service", service.name}, {"pool", name}, {"state", "complete"}}, pool.flows - half_open);
     }
   }
-  out.insert(out.end(),
-             {info, active, share, generation, draining, retired, untracked, recovered, moved, flows, new_flows});
+  out.insert(out.end(), {info, active, share, generation, draining, retired, untracked, recovered, moved, flows,
+                         new_flows, pinned});
 }
 
 void add_backends(Families& out, const std::vector<ServiceStatus>& services) {

@@ -33,7 +33,7 @@ ServiceStatus service_of(const std::string& name, const std::string& vip, uint16
   s.active = "blue";
   s.generation = 7;
   s.recovered = 3;
-  s.pools["blue"] = {{backend("10.0.0.1:80", 1, 1234567), backend("10.0.0.2:80", 2, 20)}, 1234587, 87, 2000000};
+  s.pools["blue"] = {{backend("10.0.0.1:80", 1, 1234567), backend("10.0.0.2:80", 2, 20)}, 1234587, 87, 2000000, 31};
   s.pools["green"] = {{backend("[2001:db8::1]:80", 3, 0)}, 0, 0, 0};
   return s;
 }

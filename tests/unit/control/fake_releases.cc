@@ -137,6 +137,7 @@ Result<DrainReport> FakeReleases::drain(const std::string& service) {
                      "blue",
                      drain_flows > 0,
                      drain_flows,
+                     0,
                      90,
                      {1, 60},
                      {2, drain_flows > 2 ? drain_flows - 2 : 0, 0},

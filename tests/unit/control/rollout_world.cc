@@ -36,6 +36,7 @@ GroupSight FakeGroups::see(const std::string&) {
   GroupSight sight;
   sight.split = group.split;
   sight.configured = configured;
+  sight.half_open_ms = 10'000;
   for (const int pool : {0, 1}) {
     sight.flows[pool] = group.pools[pool].flows;
     sight.flows_left[pool] = left;
@@ -94,34 +95,32 @@ std::string MemoryFiles::read(const std::string& path, std::optional<std::string
 RolloutsTest::RolloutsTest() : rollouts(make()) {}
 
 std::unique_ptr<Rollouts> RolloutsTest::make() {
-  RolloutWorld world{
-      .groups = groups,
-      .files = files,
-      .events = events,
-      .directory = "/state",
-      .signals =
-          [this](uint16_t service, model::Pool pool, unsigned g) {
-            return counters[{service, static_cast<unsigned>(pool), g}];
-          },
-      .run_hook =
-          [this](const HookCall& call, const std::function<void(bool, const std::string&)>& done) {
-            hooks.push_back(std::string(model::to_string(call.hook.point)) + " " + call.hook.name);
-            EXPECT_EQ(Json::parse(call.json)["group"], "front");
-            const auto bad = failing_hooks.find(call.hook.name);
-            const bool ok = bad == failing_hooks.end();
-            if (hooks_answer) later.push_back([=, text = ok ? "" : bad->second] { done(ok, text); });
-          },
-      .query =
-          [this](const model::PrometheusRule&, const std::string&, const std::string&,
-                 const std::function<void(rollout::Verdict, const std::string&)>& done) {
-            queries++;
-            later.push_back([this, done] { done(answer.first, answer.second); });
-          },
-      .audit = [this](const telemetry::AuditEntry& entry) { audited.push_back(entry); },
-      .now_ms = [this] { return now_ms; },
-      .wall_ms = [this] { return 1'700'000'000'000 + now_ms; },
-      .settled = [this] { return settled; },
-      .ignore_affinity = [this](const std::string&, bool ignore) { affinity_ignored.push_back(ignore); }};
+  RolloutWorld world{.groups = groups,
+                     .files = files,
+                     .events = events,
+                     .directory = "/state",
+                     .signals =
+                         [this](uint16_t service, model::Pool pool, unsigned g) {
+                           return counters[{service, static_cast<unsigned>(pool), g}];
+                         },
+                     .run_hook =
+                         [this](const HookCall& call, const std::function<void(bool, const std::string&)>& done) {
+                           hooks.push_back(std::string(model::to_string(call.hook.point)) + " " + call.hook.name);
+                           EXPECT_EQ(Json::parse(call.json)["group"], "front");
+                           const auto bad = failing_hooks.find(call.hook.name);
+                           const bool ok = bad == failing_hooks.end();
+                           if (hooks_answer) later.push_back([=, text = ok ? "" : bad->second] { done(ok, text); });
+                         },
+                     .query =
+                         [this](const model::PrometheusRule&, const std::string&, const std::string&,
+                                const std::function<void(rollout::Verdict, const std::string&)>& done) {
+                           queries++;
+                           later.push_back([this, done] { done(answer.first, answer.second); });
+                         },
+                     .audit = [this](const telemetry::AuditEntry& entry) { audited.push_back(entry); },
+                     .now_ms = [this] { return now_ms; },
+                     .wall_ms = [this] { return 1'700'000'000'000 + now_ms; },
+                     .settled = [this] { return settled; }};
   auto made = std::make_unique<Rollouts>(std::move(world));
   made->load();
   return made;

@@ -30,6 +30,9 @@ class FakeGroups : public Groups {
   }
   uint64_t store(const std::string& group, const teal_split& next) override;
   void clear_draining(const std::string&) override { group.split.current &= ~TEAL_SPLIT_DRAINING; }
+  std::vector<uint16_t> judged(const std::string&) override { return judged_services; }
+  void unpin(const std::string&, model::Pool pool) override { unpinned.push_back(pool); }
+  void keep_idle(const std::string&, model::Pool pool, bool keep) override { kept.emplace_back(pool, keep); }
   uint64_t reset(const std::string& group, model::Pool pool) override;
   Rehearsal::Room table_room() override { return room; }
   Result<DrainReport> drain_report(const std::string& service) override;
@@ -48,7 +51,9 @@ class FakeGroups : public Groups {
   std::optional<uint64_t> left;  // on either pool, by a census after the last change
   Rehearsal::Room room{1000, 100, 900};
   std::vector<double> stored;  // green's share, at each store
-  std::vector<model::Pool> resets;
+  std::vector<model::Pool> resets, unpinned;
+  std::vector<std::pair<model::Pool, bool>> kept;
+  std::vector<uint16_t> judged_services = {1, 2};
 };
 
 class MemoryFiles : public rollout::Files {
@@ -88,7 +93,6 @@ class RolloutsTest : public testing::Test {
   unsigned queries = 0;
   std::pair<rollout::Verdict, std::string> answer{rollout::Verdict::pass, "fine"};
   std::vector<telemetry::AuditEntry> audited;
-  std::vector<bool> affinity_ignored;
   std::unique_ptr<Rollouts> rollouts;
 
  private:

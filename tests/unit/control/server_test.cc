@@ -251,6 +251,7 @@ TEST_F(ServerTest, MetricsNameEverything) {
            "teal_flows_moved_total 0\n",
            "teal_flows{service=\"web\",pool=\"blue\",state=\"half_open\"} 87\n",
            "teal_flows{service=\"web\",pool=\"blue\",state=\"complete\"} 1234500\n",
+           "teal_pinned_clients{service=\"web\",pool=\"blue\"} 31\n",
            "teal_pool_active{service=\"dns\",pool=\"blue\"} 1\n",
            "teal_pool_active{service=\"dns\",pool=\"green\"} 0\n",
            "teal_generation{service=\"web\"} 7\n",

@@ -45,6 +45,22 @@ TEST(Sweep, EveryStateLivesByItsTimeoutToTheTick) {
     }
 }
 
+TEST(Sweep, EstablishedFlowsOfAPoolAreKeptHoweverIdle) {
+  Memory m(64);
+  Sweeper sweeper(m.table, secret);
+  auto age = ageing(2);
+  age[1].keep_idle[TEAL_BLUE] = true;
+  put(m, key_of(1), value(key_of(1), 5, TEAL_FLOW_established, 0, TEAL_BLUE));
+  put(m, key_of(2), value(key_of(2), 5, TEAL_FLOW_established, 0, TEAL_GREEN));
+  put(m, key_of(3), value(key_of(3), 5, TEAL_FLOW_closed, 0, TEAL_BLUE));
+  ASSERT_TRUE(sweeper.step(64, at(limit[TEAL_TIMEOUT_established] + 1), age));
+  EXPECT_TRUE(there(m, key_of(1)));
+  EXPECT_FALSE(there(m, key_of(2))) << "the other pool's";
+  EXPECT_FALSE(there(m, key_of(3))) << "it is over";
+  ASSERT_TRUE(sweeper.step(64, at(limit[TEAL_TIMEOUT_established] + 1), ageing(2)));
+  EXPECT_FALSE(there(m, key_of(1))) << "no longer kept";
+}
+
 TEST(Sweep, TheTimeoutsOfTheStates) {
   using T = teal_timeout;
   const T want[TEAL_FLOW_STATE_COUNT] = {TEAL_TIMEOUT_established, TEAL_TIMEOUT_half_open,   TEAL_TIMEOUT_half_open,

@@ -44,9 +44,10 @@ TEST(Table, InsertFindReplaceRemove) {
     if (int i = teal_bucket_find(c, key.key, key.check, &seen); i >= 0) b = c, at = i;
   ASSERT_NE(b, nullptr);
   EXPECT_FALSE(m.table.remove(secret, b, at, key.key, val)) << "it has changed since";
-  EXPECT_TRUE(m.table.set_state(secret, b, at, key.key, TEAL_FLOW_reset));
-  EXPECT_FALSE(m.table.set_state(secret, b, at, key_of(2).key, TEAL_FLOW_reset));
-  EXPECT_TRUE(m.table.remove(secret, b, at, key.key, value(key, 9, TEAL_FLOW_reset)));
+  EXPECT_TRUE(m.table.set_state(secret, b, at, key.key, TEAL_FLOW_reset, teal::flow::test::at(2)));
+  EXPECT_FALSE(m.table.set_state(secret, b, at, key_of(2).key, TEAL_FLOW_reset, 0));
+  EXPECT_EQ(b->val[at], value(key, 9, TEAL_FLOW_reset, 2)) << "a half-open entry's stamp is of another kind";
+  EXPECT_TRUE(m.table.remove(secret, b, at, key.key, value(key, 9, TEAL_FLOW_reset, 2)));
   EXPECT_EQ(m.table.find(key, &seen), nullptr);
   EXPECT_EQ(m.audit(), 0);
 }

@@ -110,10 +110,11 @@ TEST(Rule, AnyTextIsARuleOrAnErrorOfOneLine) {
 
 TEST(Rule, Defaults) {
   const auto rules = default_rules();
-  ASSERT_EQ(rules.size(), 3u);
+  ASSERT_EQ(rules.size(), 4u);
   EXPECT_EQ(rules[0].text, "target.handshake_failure_ratio < 5 %");
   EXPECT_EQ(rules[1].text, "target.early_reset_ratio < 5 %");
-  EXPECT_EQ(rules[2].text, "target.handshake_p99 < 3 x other");
+  EXPECT_EQ(rules[2].text, "target.syn_retransmit_ratio < 10 %");
+  EXPECT_EQ(rules[3].text, "target.handshake_p99 < 3 x other");
   for (const Rule& r : rules) EXPECT_EQ(r, good(r.text));
 }
 

@@ -26,6 +26,7 @@ struct Driver {
   bool target_ready = true, other_ready = true;
   std::string obstacle;
   std::optional<uint64_t> flows_left;
+  uint64_t pinned_left = 0;
   std::optional<rollout::HookResult> hook;
 
   // What was done.
@@ -33,6 +34,7 @@ struct Driver {
   std::vector<rollout::RunHook> hooks;
   std::vector<model::Pool> resets;
   std::vector<std::string> notes;
+  std::vector<model::Pool> unpins;
   int drained = 0;
   std::string safe;  // text of the state that was stored last
 
@@ -45,6 +47,7 @@ struct Driver {
     in.prometheus = {prometheus, "query", state.generation};
     in.hook = hook;
     in.flows_left = flows_left;
+    in.pinned_left = pinned_left;
     in.target_ready = target_ready;
     in.other_ready = other_ready;
     in.obstacle = obstacle;
@@ -77,6 +80,9 @@ struct Driver {
         flows_left.reset();
       } else if (const auto* event = std::get_if<rollout::Announce>(&act)) {
         notes.push_back(event->event.text);
+      } else if (const auto* unpin = std::get_if<rollout::Unpin>(&act)) {
+        unpins.push_back(unpin->pool);
+        split.current = rollout::unpinned(split.current);
       } else {
         drained++;
         split.current = rollout::drained(split.current);

@@ -188,7 +188,7 @@ TEST(Judge, AtTheEndThereIsNothingToCompareWith) {
   const Judged j = judged(defaults, good_flows(1000));
   EXPECT_EQ(j.judgement.verdict, Verdict::pass);
   EXPECT_EQ(j.findings.at(0).verdict, Verdict::pass);
-  EXPECT_EQ(j.findings.at(2).verdict, std::nullopt);
+  EXPECT_EQ(j.findings.at(3).verdict, std::nullopt);
   EXPECT_EQ(verdict(defaults, early_resets(1000)), Verdict::fail);
 }
 
@@ -197,7 +197,7 @@ TEST(Judge, NoRulesAreTheDefaultRules) {
   const Judged none = judged({}, target, other), defaults = judged(teal::model::default_rules(), target, other);
   EXPECT_EQ(none.judgement.text, defaults.judgement.text);
   EXPECT_EQ(none.judgement.verdict, Verdict::fail);
-  EXPECT_EQ(none.findings.size(), 3u);
+  EXPECT_EQ(none.findings.size(), 4u);
 }
 
 TEST(Judge, AColourIsJudgedWhileItIsTheTarget) {

@@ -110,6 +110,21 @@ TEST(Machine, DeadlineResetResetsUntilNoneIsLeft) {
   EXPECT_EQ(d.drained, 1);
 }
 
+TEST(Machine, ClientsHeldByAffinityKeepItDrainingUntilTheDeadline) {
+  Driver d;
+  ASSERT_TRUE(d.start(three_steps()).accepted);
+  bring_to(d, Phase::draining);
+  EXPECT_TRUE(d.unpins.empty());
+  d.flows_left = 0;
+  d.pinned_left = 3;
+  d.run(1'000);
+  EXPECT_EQ(d.state.phase, Phase::draining);
+  d.pinned_left = 0;
+  d.run(100);
+  EXPECT_EQ(d.state.phase, Phase::done);
+  EXPECT_EQ(d.unpins, std::vector<Pool>{Pool::blue}) << "dormant";
+}
+
 TEST(Machine, WithoutADeadlineItDrainsAsLongAsItTakes) {
   Driver d;
   Plan plan = three_steps();

@@ -33,7 +33,7 @@ dns      [2001:db8:1::53]:53  tcp       nat      dns    blue    0.0 %           
     def test_one_service(self):
         text = self.good("services", "web")
         self.assertIn("active blue, green takes 0.0 % of new flows, generation 7\n", text)
-        self.assertIn("POOL       FLOWS  HALF-OPEN    ENTERED\nblue   1,234,587         87  2,000,000\n", text)
+        self.assertIn("POOL       FLOWS  HALF-OPEN    ENTERED  PINNED\nblue   1,234,587         87  2,000,000      31\n", text)
         self.assertIn("green  [2001:db8::1]:80  [2001:db8::1]:80      10  ready  ready             0 ", text)
 
     def test_status(self):

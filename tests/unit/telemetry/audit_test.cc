@@ -124,6 +124,33 @@ TEST_F(AuditTest, ALineCutUnderARunningTealdShows) {
   EXPECT_FALSE(verify_audit(path).ok());
 }
 
+TEST_F(AuditTest, ALastLineThatWasEditedOrCutShowsByTheHead) {
+  Audit audit(path);
+  EXPECT_FALSE(audit.head());
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(audit.append(entry_of("/" + std::to_string(i))), "");
+  const std::string whole = text();
+  const auto verify = [&] { return verify_audit(path, audit_origin, UINT64_MAX, audit.head()); };
+  ASSERT_TRUE(audit.head());
+  EXPECT_TRUE(verify().ok());
+  std::string edited = whole;
+  edited.replace(edited.rfind("ada"), 3, "eve");
+  write(edited);
+  ASSERT_EQ(verify().findings.size(), 1u);
+  EXPECT_EQ(verify().findings[0].line, 3u);
+  write(whole.substr(0, whole.rfind('\n', whole.size() - 2) + 1));
+  ASSERT_EQ(verify().findings.size(), 1u);
+  EXPECT_EQ(verify().findings[0].line, 2u);
+  write("");
+  EXPECT_FALSE(verify().ok());
+  write(whole);
+  EXPECT_TRUE(verify().ok());
+  const Audit next(path);  // of the next teald, which takes the end as it finds it
+  EXPECT_EQ(next.head(), audit.head());
+  std::filesystem::rename(path, path + ".1");
+  write("");
+  EXPECT_FALSE(audit.head()) << "another file, as logrotate makes it";
+}
+
 TEST_F(AuditTest, AFileRotatedAwayIsMadeAnewAndTheChainSpansBoth) {
   Audit audit(path);
   audit.append(entry_of("/old"));

@@ -45,8 +45,6 @@ class Balancer : public Operations, public Groups {
 
   // What a check says of a backend: one that is down takes no new flows, and its flows what health.on_down says.
   void set_health(const std::string& service, const std::string& backend, bool down);
-  // Whether new flows of the group's services do as if nobody had been there before.
-  void ignore_affinity(const std::string& group, bool ignore);
 
   // What packets and the sweep say of a service's pool, of flows entered under `generation` (its low two bits count).
   [[nodiscard]] rollout::PoolSignals signals(uint16_t service, model::Pool pool, unsigned generation) const;
@@ -71,8 +69,11 @@ class Balancer : public Operations, public Groups {
   std::optional<model::RolloutConfig> rollout_config(const std::string& group) override;
   GroupSight see(const std::string& group) override;
   std::vector<std::pair<uint16_t, std::string>> numbers(const std::string& group) override;
+  std::vector<uint16_t> judged(const std::string& group) override;
   uint64_t store(const std::string& group, const teal_split& next) override;
   void clear_draining(const std::string& group) override;
+  void unpin(const std::string& group, model::Pool pool) override;
+  void keep_idle(const std::string& group, model::Pool pool, bool keep) override;
   uint64_t reset(const std::string& group, model::Pool pool) override;
   Rehearsal::Room table_room() override;
   Result<DrainReport> drain_report(const std::string& service) override;
@@ -81,6 +82,9 @@ class Balancer : public Operations, public Groups {
 
  private:
   void publish();
+  void set_ageing();
+  // Lets go of clients that affinity holds on the pool.
+  void drop_pins(uint16_t group, model::Pool pool);
   [[nodiscard]] ServiceStatus describe(uint16_t number, const dataplane::Counters& totals) const;
   [[nodiscard]] BackendStatus describe_backend(uint16_t number, const dataplane::Counters& totals) const;
   [[nodiscard]] std::vector<uint16_t> group_members(uint16_t group) const;
@@ -97,6 +101,7 @@ class Balancer : public Operations, public Groups {
   SwitchReply commit(uint16_t service, const rollout::SplitChange& change);
   // `backend`: only its flows; 0: all of the pool's.
   uint64_t reset_flows(uint16_t group, model::Pool pool, uint16_t backend = 0);
+  [[nodiscard]] uint64_t pinned(uint16_t service, uint8_t pool) const;  // clients that affinity holds there
   [[nodiscard]] bool healthy(uint16_t backend) const;
   void leave_out_the_unhealthy(model::SnapshotInput& in);
   void resolve(const model::Address& to);
@@ -121,7 +126,7 @@ class Balancer : public Operations, public Groups {
   std::set<std::pair<std::string, std::string>> down_;  // service and backend, by their health checks
   std::set<uint16_t> spared_;                           // backends that are down and used in panic
   std::set<std::pair<uint16_t, uint8_t>> panicking_;    // service and pool
-  std::set<std::string> ignoring_;                      // groups whose affinity is ignored
+  std::set<std::pair<uint16_t, uint8_t>> idle_kept_;    // group and pool whose idle flows are kept
   std::set<std::string> preview_changed_;  // services whose preview clients are not those of the configuration
 
   using Clock = std::chrono::steady_clock;

@@ -45,6 +45,8 @@ struct GroupSight {
   // By model::Pool: flows, those marked for reset not counted, by a whole census that began after the last change of
   // the split and the last reset, and half_open after the change. None until there is one.
   std::optional<uint64_t> flows_left[2];
+  int64_t half_open_ms = 0;     // for how long a handshake may be under way
+  uint64_t pinned[2] = {0, 0};  // clients that affinity holds there, by the last census, by model::Pool
 };
 
 class Groups {
@@ -60,10 +62,16 @@ class Groups {
   [[nodiscard]] virtual GroupSight see(const std::string& group) = 0;
   [[nodiscard]] virtual std::vector<std::pair<uint16_t, std::string>> numbers(
       const std::string& group) = 0;  // services
+  // Of those the ones whose packets tell something: TCP.
+  [[nodiscard]] virtual std::vector<uint16_t> judged(const std::string& group) = 0;
 
   // Stores `previous`, then `current`; returns when no engine decides by what was before: nanoseconds waited.
   virtual uint64_t store(const std::string& group, const teal_split& next) = 0;
   virtual void clear_draining(const std::string& group) = 0;
+  // Affinity holds nobody on the pool any more.
+  virtual void unpin(const std::string& group, model::Pool pool) = 0;
+  // Whether established flows of the pool outlive their time-out.
+  virtual void keep_idle(const std::string& group, model::Pool pool, bool keep) = 0;
   // Marks the flows of the pool: how many.
   virtual uint64_t reset(const std::string& group, model::Pool pool) = 0;
 

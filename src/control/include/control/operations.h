@@ -47,6 +47,7 @@ struct PoolStatus {
   uint64_t flows = 0;      // live entries
   uint64_t half_open = 0;  // of those, handshake not complete
   uint64_t new_flows = 0;  // entered since teald started
+  uint64_t pinned = 0;     // clients whose later connections affinity keeps on this pool
 };
 
 struct ServiceStatus {
@@ -157,7 +158,7 @@ struct FlowStatus {
 
 struct WhichReply {
   std::string service, client, pool, backend;
-  std::string why;     // entry, split, previous_split, none
+  std::string why;     // entry, preview, affinity, split, none
   std::string state;   // of the entry, if there is one
   std::string detail;  // one sentence for people
 };

@@ -44,6 +44,7 @@ struct DrainStatus {
   std::string pool;               // that runs out of flows
   uint64_t flows = 0;             // left on it, by the last census
   uint64_t begun_with = 0;        // when the drain began
+  uint64_t pinned = 0;            // clients that affinity holds there
   std::optional<uint64_t> eta_s;  // from the measured decay; none: it cannot be told
 };
 
@@ -130,6 +131,7 @@ struct DrainReport {  // of a service
   std::string service, pool;
   bool draining = false;  // the split says so: flows of the time before the last change may be left
   uint64_t flows = 0;     // live, on the pool that new flows have left
+  uint64_t pinned = 0;    // clients that affinity holds there
   std::optional<uint64_t> eta_s;
   // Flows by the time since their last packet: up to `edges[i]` seconds, and the last of them beyond.
   std::vector<uint32_t> idle_edges_s;

@@ -49,8 +49,6 @@ struct RolloutWorld {
   std::function<int64_t()> wall_ms;                         // Unix time
   // Whether readiness is known: after a start the health checks are waited for before anything is resumed.
   std::function<bool()> settled;
-  // New flows of the group do as if nobody had been there before (affinity), or no longer.
-  std::function<void(const std::string& group, bool ignore)> ignore_affinity;
 };
 
 class Rollouts : public Releases {
@@ -91,9 +89,11 @@ class Rollouts : public Releases {
   void act(Record& r, const rollout::SetSplit& act);
   void act(Record& r, const rollout::RunHook& act);
   void act(Record& r, const rollout::ResetFlows& act);
+  void act(Record& r, const rollout::Unpin& act);
   void act(Record& r, const rollout::Drained& act);
   void act(Record& r, const rollout::Announce& act);
   void refresh(Record& r);
+  void follow_drain(Record& r);
   void next_hook(Record& r);
   rollout::Judgement ask_prometheus(Record& r);
   void audit(const Record& r, const std::string& what, const GroupView& before);
@@ -106,7 +106,8 @@ class Rollouts : public Releases {
   Result<RolloutStatus> command(const std::string& name, Command run);
   Result<RolloutStatus> obey(Record& r, const rollout::Reply& reply);
   [[nodiscard]] Problem unknown(const std::string& name);
-  [[nodiscard]] rollout::PoolSignals sum(const Record& r, model::Pool pool, unsigned generation) const;
+  [[nodiscard]] rollout::PoolSignals sum(const std::vector<uint16_t>& services, model::Pool pool,
+                                         unsigned generation) const;
   [[nodiscard]] double rate_of(const std::string& group) const;  // new flows a second
 
   RolloutWorld world_;

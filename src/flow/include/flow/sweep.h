@@ -25,6 +25,7 @@ struct Census {
 // What one walk needs to know of a service to age its entries.
 struct Ageing {
   std::array<uint32_t, TEAL_TIMEOUTS> timeout{};  // ticks
+  std::array<bool, 2> keep_idle{};                // by pool: its established flows outlive their time-out
 };
 
 class Sweeper {

@@ -46,7 +46,7 @@ class Table {
   bool remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint64_t expect);
 
   // Sets the state of one entry under its key's lock. False when the slot holds another key now or the lock is taken.
-  bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state);
+  bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state, uint32_t now);
 
  private:
   [[nodiscard]] uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }

@@ -49,7 +49,8 @@ struct RuleResult {
 };
 RuleResult parse_rule(const std::string& text);
 
-// target.handshake_failure_ratio < 5 %, target.early_reset_ratio < 5 %, target.handshake_p99 < 3 x other
+// target.handshake_failure_ratio < 5 %, target.early_reset_ratio < 5 %, target.syn_retransmit_ratio < 10 % (a backend
+// that does not answer at all shows there first), target.handshake_p99 < 3 x other
 std::vector<Rule> default_rules();
 
 }  // namespace teal::model

@@ -54,6 +54,8 @@ struct Inputs {
   // On the other pool, those marked for reset not counted: by a whole census that began after the last change of the
   // split, after the last ResetFlows, and a half-open timeout after the change. None until there is one.
   std::optional<uint64_t> flows_left;
+  // Clients that affinity holds on the other pool, by the same census.
+  uint64_t pinned_left = 0;
   bool target_ready = false, other_ready = false;  // each service of the group has a ready backend in that pool
   std::string obstacle;  // why it is not safe to go on (a service is no longer configured, ...); empty: nothing
 };
@@ -68,12 +70,15 @@ struct RunHook {
 struct ResetFlows {
   model::Pool pool;
 };
+struct Unpin {  // affinity holds nobody on the pool any more (rollout::unpinned, and their entries go)
+  model::Pool pool;
+};
 struct Drained {};  // clear the draining bit (rollout::drained); no flow is left
 struct Announce {   // new entry of State::history, for the log, the audit and the event stream
   Event event;
   bool loud = false;  // a warning
 };
-using Act = std::variant<SetSplit, RunHook, ResetFlows, Drained, Announce>;
+using Act = std::variant<SetSplit, RunHook, ResetFlows, Unpin, Drained, Announce>;
 
 enum class Persist : uint8_t {
   no,

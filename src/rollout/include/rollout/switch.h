@@ -25,4 +25,7 @@ SplitChange rollback(const teal_split& now);
 // The split when the old pool has run out of flows: the same decision and generation, nothing left to recover.
 uint64_t drained(uint64_t word);
 
+// The split when affinity no longer holds those who came under an earlier generation.
+uint64_t unpinned(uint64_t word);
+
 }  // namespace teal::rollout

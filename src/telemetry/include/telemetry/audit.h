@@ -65,6 +65,10 @@ class Audit {
   [[nodiscard]] uint64_t lines() const { return lines_; }    // written by this object
   [[nodiscard]] uint64_t errors() const { return errors_; }  // append() calls that failed
 
+  // Hash of the line that stands last in the file for all that this object knows, which no later line vouches for yet.
+  // None while there has been no line, or when the file was rotated away since.
+  [[nodiscard]] std::optional<std::string> head() const;
+
   // The newest lines of the file, oldest of them first, at most `limit` and at most 8 MiB of them.
   [[nodiscard]] std::vector<std::string> tail(size_t limit) const;
 
@@ -100,8 +104,10 @@ struct AuditVerdict {
 AuditVerdict verify_audit_lines(const std::vector<std::string>& lines, std::string_view prev = audit_origin);
 
 // As above for a whole file, or for its first `bytes`: one that grows meanwhile may end in half a line. A file that
-// cannot be read is a finding at line 0.
-AuditVerdict verify_audit(const std::string& path, std::string_view prev = audit_origin, uint64_t bytes = UINT64_MAX);
+// cannot be read is a finding at line 0. With `head` another last line is a finding, too: it was edited, or lines after
+// it are missing.
+AuditVerdict verify_audit(const std::string& path, std::string_view prev = audit_origin, uint64_t bytes = UINT64_MAX,
+                          const std::optional<std::string>& head = {});
 
 // What the first line of a file names as its predecessor: audit_origin, or where log files are rotated the hash of the
 // last line of the file before. Empty when there is no such line.
