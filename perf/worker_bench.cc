@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "worker_beside.h"
 #include "worker_lane.h"
 #include "worker_scaling.h"
 #include "worker_subjects.h"
@@ -23,7 +24,8 @@ namespace po = boost::program_options;
 struct Options {
   std::vector<uint32_t> flows{1'000, 100'000, 1'000'000, 16'000'000}, services{100, 1000}, backends{100, 1000};
   uint32_t rounds = 9, packets = 1 << 18, load = 50;
-  double packets_per_s = 10e6;
+  double packets_per_s = 10e6, churn_per_s = 10e6;
+  uint32_t churn_s = 60;  // of the flows' clock
   std::string only, json;
 };
 
@@ -104,6 +106,8 @@ Options read(int argc, char** argv) {
                                                                 "packets a round (262144)")(
       "load", po::value(&o.load)->value_name("PERCENT"), "of the table's slots (50)")(
       "rate", po::value(&o.packets_per_s)->value_name("N"), "packets a second, for the stages' clock (1e7)")(
+      "churn", po::value<uint32_t>()->value_name("S"),
+      "seconds of the flows' clock that SYNs and a sweep go on for, at 10 million a second (60)")(
       "json", po::value(&o.json)->value_name("FILE"), "every round's figures");
   po::variables_map v;
   po::store(po::parse_command_line(argc, argv, d), v);
@@ -116,7 +120,10 @@ Options read(int argc, char** argv) {
     o.flows = {1'000, 100'000, 1'000'000};
     o.rounds = 3;
     o.packets = 1 << 16;
+    o.churn_per_s = 500e3;
+    o.churn_s = 6;
   }
+  if (v.count("churn")) o.churn_s = std::max(1u, v["churn"].as<uint32_t>());
   if (v.count("rounds")) o.rounds = v["rounds"].as<uint32_t>();
   if (v.count("packets")) o.packets = v["packets"].as<uint32_t>();
   if (v.count("flows")) o.flows = v["flows"].as<std::vector<uint32_t>>();
@@ -159,6 +166,22 @@ int main(int argc, char** argv) {
                    median(row.speedup));
       scaling.push_back({{"subject", row.subject}, {"flows", row.flows}, {"speedup", row.speedup}});
     }
+  nlohmann::json beside;
+  if (two && o.only.empty()) {
+    const uint32_t flows = o.flows.back();
+    const std::vector<double> percent = measure_sweep_beside(flows, o.rounds, o.packets, o.packets_per_s);
+    const Churn churn = measure_churn(o.churn_per_s, o.churn_s, tsc_per_ns());
+    std::fprintf(stderr, "a sweep of %u flows beside it: a packet costs %.1f %% more\n", flows, median(percent));
+    std::fprintf(
+        stderr, "new flows, deleted by a sweep: %.2f M/s (slowest window %.2f), at most %llu entries, %llu untracked\n",
+        median(churn.mflows_per_s), *std::min_element(churn.mflows_per_s.begin(), churn.mflows_per_s.end()),
+        static_cast<unsigned long long>(churn.most_entries), static_cast<unsigned long long>(churn.untracked));
+    beside = {{"sweep_flows", flows},
+              {"sweep_percent", percent},
+              {"churn_clock_per_s", o.churn_per_s},
+              {"churn_mflows_per_s", churn.mflows_per_s},
+              {"churn_untracked", churn.untracked}};
+  }
   nlohmann::json out = {{"tsc_per_ns", tsc_per_ns()},    {"load_percent", o.load},
                         {"packets_a_round", o.packets},  {"yardstick_cycles", yardstick},
                         {"scaling", std::move(scaling)}, {"rows", report(rows)}};

@@ -111,7 +111,9 @@ Window Lane::forward(Source& source, const Traffic& traffic, uint64_t packets, d
     for (unsigned i = 0; i < traffic.burst; i++) bytes += burst[i]->pkt_len;
     counters_.event[TEAL_EV_rx_packets] += traffic.burst;
     counters_.event[TEAL_EV_rx_bytes] += bytes;
-    pipeline_->process(world_.view(), burst, traffic.burst, 0, static_cast<uint32_t>(clock_), tsc);
+    const auto now = static_cast<uint32_t>(clock_);
+    if (uint32_t& tick = world_.storage().head().tick; tick != now) TEAL_STORE(&tick, now);
+    pipeline_->process(world_.view(), burst, traffic.burst, 0, now, tsc);
     sink_.flush();
     counters_.loops++;
     counters_.busy_cycles += rte_rdtsc() - tsc;

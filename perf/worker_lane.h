@@ -37,6 +37,7 @@ class Lane {
   // Of the flows that SYNs began. Removes them from the table again.
   void forget(uint32_t first, uint32_t end) { world_.remove(first, end); }
   [[nodiscard]] rte_mempool* pool() const { return pool_; }
+  [[nodiscard]] uint64_t untracked() const { return counted().untracked; }  // flows that found no place
 
  private:
   struct Counted {

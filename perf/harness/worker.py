@@ -24,6 +24,16 @@ def run_part(context):
         context.results.add("worker", row["subject"], row["net_cycles"], "cycles a packet", floor=row["floor_cycles"], **params)
     for row in document["scaling"]:
         context.results.add("worker", f"two workers against one: {row['subject']}", row["speedup"], "times", "more", flows=row["flows"])
+    beside = document["beside"]
+    if beside:
+        context.results.add("worker", "what a packet costs more beside a sweep without pauses", beside["sweep_percent"], "%",
+                            flows=beside["sweep_flows"])
+        figures = beside["churn_mflows_per_s"]
+        fifth = max(1, len(figures) // 5)
+        for name, part in (("first", figures[:fifth]), ("last", figures[-fifth:])):
+            context.results.add("worker", f"new flows while a sweep deletes them, {name} fifth", part, "M/s", "more",
+                                deleted_after=int(beside["churn_clock_per_s"]))
+        context.results.note("worker", f"{beside['churn_untracked']} of the flows that came and went found no place in the table")
     if not document["scaling"]:
         context.results.skip("worker", "two workers against one", "one CPU")
     context.results.add("worker", "yardstick between rounds", document["yardstick_cycles"], "cycles")
