@@ -1,105 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the flow table costs: hits in bursts of 32 with prefetch, as a worker does them, and inserts; by number of
-// flows. The table is in ordinary memory with transparent huge pages.
+// What the flow table costs, by number of flows and load: hits and misses in bursts of 32 with prefetch, as a worker
+// does them (the key's hash included), insertions, deletions.
 #include <benchmark/benchmark.h>
-#include <sys/mman.h>
 
-#include <array>
-#include <memory>
-#include <random>
-
-#include "flow/storage.h"
-#include "flow/table.h"
+#include "bench_table.h"
+#include "yardstick.h"
 
 namespace {
 
-using teal::flow::InsertCounts;
-using teal::flow::Storage;
-using teal::flow::Table;
+using teal::perf::bench_key;
+using teal::perf::BenchTable;
+using teal::perf::thread_cpu_ns;
 
-constexpr teal_secret secret{{0x0123456789abcdefull, 0xfedcba9876543210ull},
-                             {0x9e3779b97f4a7c15ull, 0xc2b2ae3d27d4eb4full}};
-
-struct World {
-  explicit World(uint64_t flows)
-      : count(Storage::bucket_count(flows)), bytes(static_cast<size_t>(count) * sizeof(teal_bucket)) {
-    bytes = (bytes + (2 << 20) - 1) & ~((size_t{2} << 20) - 1);
-    memory = mmap(nullptr, bytes + (2 << 20), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    auto at = (reinterpret_cast<uintptr_t>(memory) + (2 << 20) - 1) & ~((uintptr_t{2} << 20) - 1);
-    madvise(reinterpret_cast<void*>(at), bytes, MADV_HUGEPAGE);
-    locks = std::make_unique<uint32_t[]>(TEAL_LOCKS);
-    table = std::make_unique<Table>(reinterpret_cast<teal_bucket*>(at), count, locks.get(), 1);
-  }
-  ~World() { munmap(memory, bytes + (2 << 20)); }
-  World(const World&) = delete;
-  World& operator=(const World&) = delete;
-
-  uint32_t count;
-  size_t bytes;
-  void* memory;
-  std::unique_ptr<uint32_t[]> locks;
-  std::unique_ptr<Table> table;
-};
-
-teal_flow_key key_of(uint32_t i) {
-  return teal_flow_key4(&secret, i * 2654435761u, static_cast<uint16_t>(i >> 8), 1);
+BenchTable& table_of(const benchmark::State& state) {
+  return BenchTable::of(static_cast<uint32_t>(state.range(0)), static_cast<uint32_t>(state.range(1)));
 }
 
-uint64_t insert(Table& table, uint32_t i, InsertCounts& counts, uint64_t* unplaced) {
-  const teal_flow_key k = key_of(i);
-  uint64_t val = teal_val(static_cast<uint16_t>(i % 100 + 1), 0, 1, TEAL_FLOW_established, k.check, 1);
-  const auto result = table.insert(secret, k, &val, 0, 1, counts);
-  if (result != teal::flow::Inserted::entered) (*unplaced)++;
-  return val;
+void describe(benchmark::State& state, const BenchTable& world, int batch) {
+  state.SetItemsProcessed(state.iterations() * batch);
+  state.counters["unplaced"] = static_cast<double>(world.unplaced());
+  state.counters["displaced"] = static_cast<double>(world.counts().displaced);
+  state.counters["bytes_per_flow"] = world.bytes_per_flow();
 }
 
-void Hit(benchmark::State& state) {
-  const auto flows = static_cast<uint32_t>(state.range(0));
-  World world(flows);
-  InsertCounts counts;
-  uint64_t unplaced = 0;
-  for (uint32_t i = 0; i < flows; i++) insert(*world.table, i, counts, &unplaced);
-  std::minstd_rand random(7);
+// `beyond`: added to each flow's number, so that none is in the table.
+void find(benchmark::State& state, uint32_t beyond) {
+  BenchTable& world = table_of(state);
+  const uint32_t flows = world.next() - world.oldest();
+  uint64_t random = 7;
   teal_flow_key keys[32];
-  uint64_t sum = 0;
+  uint64_t found = 0, sum = 0;
   for (auto _ : state) {
     for (auto& k : keys) {
-      k = key_of(static_cast<uint32_t>((static_cast<uint64_t>(random()) << 31 | random()) % flows));
-      __builtin_prefetch(world.table->first(k.hash));
+      random = random * 6364136223846793005ull + 1442695040888963407ull;  // Knuth's MMIX
+      k = bench_key(world.oldest() + beyond + teal_reduce(static_cast<uint32_t>(random >> 32), flows));
+      __builtin_prefetch(world.table().first(k.hash));
     }
     for (const auto& k : keys) {
       uint64_t val = 0;
-      if (world.table->find(k, &val) != nullptr) sum += val;
+      if (world.table().find(k, &val) == nullptr) continue;
+      sum += val;
+      found++;
     }
   }
   benchmark::DoNotOptimize(sum);
-  state.SetItemsProcessed(state.iterations() * 32);
-  state.counters["unplaced"] = static_cast<double>(unplaced);
-  state.counters["displaced"] = static_cast<double>(counts.displaced);
-  state.counters["bytes_per_flow"] = static_cast<double>(world.count) * sizeof(teal_bucket) / flows;
+  describe(state, world, 32);
+  const uint64_t asked = static_cast<uint64_t>(state.iterations()) * 32;
+  const bool hits = beyond == 0;
+  if (hits ? found + asked / 50 < asked : found != 0) state.SkipWithError("the table does not hold what it should");
 }
-BENCHMARK(Hit)->Arg(1000)->Arg(100000)->Arg(1000000)->Arg(4000000);
 
-void InsertAndRemove(benchmark::State& state) {
-  const auto flows = static_cast<uint32_t>(state.range(0));
-  World world(flows);
-  InsertCounts counts;
-  uint64_t unplaced = 0;
-  for (uint32_t i = 0; i < flows / 2; i++) insert(*world.table, i, counts, &unplaced);
-  uint32_t next = flows / 2, oldest = 0;
-  for (auto _ : state) {
-    insert(*world.table, next++, counts, &unplaced);
-    const teal_flow_key k = key_of(oldest++);
-    uint64_t val = 0;
-    uint64_t* slot = world.table->find(k, &val);
-    if (slot == nullptr) continue;
-    for (teal_bucket* b : std::array{world.table->first(k.hash), world.table->second(k.hash)})
-      if (slot >= b->val && slot < b->val + TEAL_BUCKET_SLOTS)
-        world.table->remove(secret, b, static_cast<int>(slot - b->val), k.key, val);
-  }
-  state.SetItemsProcessed(state.iterations());
-  state.counters["unplaced"] = static_cast<double>(unplaced);
+void FlowHit(benchmark::State& state) {
+  find(state, 0);
 }
-BENCHMARK(InsertAndRemove)->Arg(1000)->Arg(1000000);
+void FlowMiss(benchmark::State& state) {
+  find(state, 1u << 31);
+}
+
+// CPU time that asking for it twice takes.
+double clock_cost_ns() {
+  static const double cost = [] {
+    const uint64_t from = thread_cpu_ns();
+    for (int i = 0; i < 1000; i++) benchmark::DoNotOptimize(thread_cpu_ns());
+    return static_cast<double>(thread_cpu_ns() - from) / 1000;
+  }();
+  return cost;
+}
+
+// Batches: in with some flows, out with as many others; one of the two is timed, by the thread's CPU time.
+void churn(benchmark::State& state, bool insert) {
+  BenchTable& world = table_of(state);
+  const int batch = state.range(0) < 100'000 ? 32 : 256;
+  for (auto _ : state) {
+    if (!insert)
+      for (int i = 0; i < batch; i++) world.insert_next();
+    const uint64_t start = thread_cpu_ns();
+    for (int i = 0; i < batch; i++) {
+      if (insert)
+        world.insert_next();
+      else
+        world.remove_oldest();
+    }
+    const double ns = static_cast<double>(thread_cpu_ns() - start) - clock_cost_ns();
+    state.SetIterationTime(ns > 0 ? ns / 1e9 : 0);
+    if (insert)
+      for (int i = 0; i < batch; i++) world.remove_oldest();
+  }
+  describe(state, world, batch);
+}
+
+void FlowInsert(benchmark::State& state) {
+  churn(state, true);
+}
+void FlowDelete(benchmark::State& state) {
+  churn(state, false);
+}
+
+void sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"flows", "load"});
+  for (const int64_t flows : {1'000, 100'000, 1'000'000, 4'000'000, 16'000'000}) b->Args({flows, 50});
+  for (const int64_t load : {65, 80, 90}) b->Args({1'000'000, load});
+  for (const int64_t load : {80, 90}) b->Args({16'000'000, load});
+}
+BENCHMARK(FlowHit)->Apply(sizes);
+BENCHMARK(FlowMiss)->Apply(sizes);
+BENCHMARK(FlowInsert)->Apply(sizes)->UseManualTime();
+BENCHMARK(FlowDelete)->Apply(sizes)->UseManualTime();
 
 }  // namespace

@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The harness's own arithmetic: percentiles, verdicts, drawings, and what is refused."""
+import copy
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.dom.minidom
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+import compare  # noqa: E402
+import micro  # noqa: E402
+import pcap  # noqa: E402
+import peers  # noqa: E402
+import report  # noqa: E402
+import results as kept  # noqa: E402
+import rounds  # noqa: E402
+import sizing  # noqa: E402
+import svg  # noqa: E402
+from paths import Failed  # noqa: E402
+
+RUN = os.path.join(os.path.dirname(HERE), "run")
+MACHINE = {"when": "2026-01-01T00:00:00Z", "commit": "abc", "cpu": "a CPU", "cpus": 2, "memory_mib": 2048, "hypervisor": True,
+           "kernel": "6.1", "versions": {"dpdk": "22.11"}, "load_average": 0.1}
+
+
+def row(*figures, better="less", unit="ns"):
+    out = kept.Results(MACHINE, True)
+    return out.add("micro", "x", list(figures), unit, better)
+
+
+def document(*rows, yardstick=1.0):
+    out = kept.Results(MACHINE, True)
+    for part, subject, figures, params in rows:
+        out.add(part, subject, figures, "ns", **params)
+    out.add("yardstick", "y", [yardstick], "cycles")
+    return out.document()
+
+
+class Statistics(unittest.TestCase):
+    def test_percentiles_are_nearest_rank(self):
+        values = list(range(1, 101))
+        self.assertEqual(kept.percentile(values, 50), 50)
+        self.assertEqual(kept.percentile(values, 99), 99)
+        self.assertEqual(kept.percentile(values, 100), 100)
+        self.assertEqual(kept.percentile([7], 1), 7)
+        self.assertEqual(kept.distribution(reversed(values))["99.9"], 100)
+
+    def test_a_row_keeps_its_rounds(self):
+        r = row(3, 1, 2)
+        self.assertEqual((r["rounds"], r["median"], r["min"], r["max"]), ([3, 1, 2], 2, 1, 3))
+        with self.assertRaises(ValueError):
+            row()
+
+    def test_every_subject_is_measured_once_a_round(self):
+        calls = []
+        out = rounds.alternate(["a", "b", "c"], 4, lambda s: calls.append(s) or len(calls))
+        self.assertEqual({k: len(v) for k, v in out.items()}, {"a": 4, "b": 4, "c": 4})
+        for i in range(0, 12, 3):
+            self.assertEqual(sorted(calls[i:i + 3]), ["a", "b", "c"])
+        self.assertNotEqual(calls, ["a", "b", "c"] * 4)  # no subject always follows the same one
+        self.assertEqual(rounds.net([5, 7], [1, 2]), [4, 5])
+
+
+class Verdicts(unittest.TestCase):
+    def test_inside_the_spread_is_no_change(self):
+        self.assertEqual(compare.verdict(row(90, 100, 115), row(95, 110, 120)), "same")
+        self.assertEqual(compare.verdict(row(90, 100, 130), row(126, 128, 132)), "same")  # within the first's spread
+        self.assertEqual(compare.verdict(row(98, 100, 102), row(99, 110, 115)), "same")  # within the second's
+
+    def test_outside_of_it(self):
+        self.assertEqual(compare.verdict(row(98, 100, 102), row(108, 110, 112)), "worse")
+        self.assertEqual(compare.verdict(row(98, 100, 102), row(88, 90, 92)), "better")
+        self.assertEqual(compare.verdict(row(98, 100, 102, better="more"), row(88, 90, 92, better="more")), "worse")
+        self.assertEqual(compare.verdict(row(100, 100, 100), row(102, 102, 102)), "same")  # under 3 %
+
+    def test_too_few_rounds_have_no_verdict(self):
+        self.assertEqual(compare.verdict(row(100, 101), row(200, 201)), "unknown")
+        self.assertEqual(compare.verdict(row(5), row(5)), "same")
+
+    def test_another_speed_of_the_machine(self):
+        one = ("micro", "x", [98, 100, 102], {})
+        two = ("micro", "x", [138, 140, 142], {})
+        slow = compare.compare(document(one), document(two, yardstick=1.4))
+        self.assertEqual([v for _, _, v in slow["rows"]], ["unknown"])
+        self.assertIn("another speed", slow["phase"])
+        alike = compare.compare(document(one), document(two, yardstick=1.05))
+        self.assertEqual(([v for _, _, v in alike["rows"]], alike["phase"]), (["worse"], ""))
+
+    def test_rows_are_paired_by_their_parameters(self):
+        a = document(("micro", "x", [1, 1, 1], {"flows": 1}), ("micro", "x", [5, 5, 5], {"flows": 2}))
+        b = document(("micro", "x", [5, 5, 5], {"flows": 2}))
+        out = compare.compare(a, b)
+        self.assertEqual([(r["median"], v) for r, _, v in out["rows"]], [(5, "same")])
+        self.assertEqual(out["only_a"], ["x (flows 1)"])
+
+    def test_exit_codes(self):
+        with tempfile.TemporaryDirectory() as directory:
+            files = {}
+            for name, figures in (("a", [98, 100, 102]), ("b", [118, 120, 122])):
+                files[name] = os.path.join(directory, name + ".json")
+                with open(files[name], "w", encoding="utf-8") as file:
+                    json.dump(document(("micro", "x", figures, {})), file)
+            bad = os.path.join(directory, "bad.json")
+            with open(bad, "w", encoding="utf-8") as file:
+                file.write('{"format": 99}')
+
+            def run(*arguments):
+                return subprocess.run([sys.executable, RUN, *arguments], capture_output=True, text=True, check=False)
+            self.assertEqual(run("--compare", files["a"], files["a"]).returncode, 0)
+            worse = run("--compare", files["a"], files["b"])
+            self.assertEqual(worse.returncode, 1)
+            self.assertIn("1 worse, 0 better", worse.stdout)
+            self.assertEqual(run("--compare", files["b"], files["a"]).returncode, 0)
+            broken = run("--compare", bad, files["a"])
+            self.assertEqual((broken.returncode, broken.stderr), (2, f"perf/run: {bad}: format 99, expected 1\n"))
+            unknown = run("--only", "nonsense")
+            self.assertEqual(unknown.returncode, 2)
+            self.assertIn("nonsense", unknown.stderr)
+
+
+class Reading(unittest.TestCase):
+    WRK = """  Latency Distribution
+     50%  203.00us
+     75%    1.20ms
+     90%    2.00ms
+     99%    1.50s
+  37304 requests in 1.00s, 5.93MB read
+{errors}Requests/sec:  37295.81
+"""
+
+    def test_wrk(self):
+        seen = peers.parse_wrk("none", self.WRK.format(errors=""))
+        self.assertEqual(seen, {"rate": 37295.81, "requests": 37304, "50": 203.0, "99": 1.5e6})
+        for errors in ("  Socket errors: connect 0, read 3, write 0, timeout 0\n", "  Non-2xx or 3xx responses: 1\n"):
+            with self.assertRaises(Failed):
+                peers.parse_wrk("none", self.WRK.format(errors=errors))
+
+    def test_benchmark_names(self):
+        self.assertEqual(micro._split("FlowHit/flows:1000/load:50/manual_time"), ("FlowHit", {"flows": 1000, "load": 50}))
+        self.assertEqual(micro._split("ParseIpv4"), ("ParseIpv4", {}))
+
+    def test_frames_are_whole(self):
+        frame = pcap.frame(12345)
+        self.assertEqual(len(frame), 60)
+        self.assertEqual(pcap.checksum(frame[14:34]), 0)
+        tcp = frame[34:]
+        self.assertEqual(pcap.checksum(frame[26:34] + (6).to_bytes(2, "big") + len(tcp).to_bytes(2, "big") + tcp), 0)
+        self.assertEqual(len({pcap.frame(i)[26:36] for i in range(1000)}), 1000)
+
+
+class Sizing(unittest.TestCase):
+    PARAMS = {"ip": 4, "services": 1, "backends": 4, "burst": 32, "syn_percent": 0}
+
+    def document(self, *rows):
+        out = document(("floors", "testpmd io", [30, 30, 30], {"flows": 1000}), *rows)
+        out["machine"] = {**MACHINE, "tsc_ghz": 2.6}
+        return out
+
+    def test_line_rates(self):
+        self.assertAlmostEqual(sizing.packets_per_s(10, 64) / 1e6, 14.88, places=2)
+        self.assertAlmostEqual(sizing.packets_per_s(100, 64) / 1e6, 148.81, places=2)
+        self.assertAlmostEqual(sizing.IMIX_BYTES, 355.8, places=0)
+
+    def test_cores(self):
+        some = self.document(("worker", "nat", [70, 70, 70], {"flows": 1000, **self.PARAMS}),
+                             ("worker", "nat", [230, 230, 230], {"flows": 10 ** 6, **self.PARAMS}),
+                             ("worker", "two workers against one: nat", [1.8, 1.8, 1.8], {"flows": 1000}))
+        rows = sizing.table(some)
+        self.assertEqual([(r["flows"], r["mpps_a_core"]) for r in rows], [(1000, 26.0), (10 ** 6, 10.0)])
+        # One core: 10 Mpps. Each further one brings 0.8 of it: 14.88 needs 1 + 4.88 / 8, rounded up.
+        self.assertEqual(rows[1]["cores"][(10, "64 bytes")], 2)
+        self.assertEqual(rows[1]["cores"][(100, "64 bytes")], 19)
+        self.assertIn("memory", sizing.bottleneck(rows))
+        self.assertIn("instructions", sizing.bottleneck(rows[:1] + [{**rows[0], "flows": 10 ** 6, "cycles": 110}]))
+
+    def test_without_figures_there_is_none(self):
+        self.assertEqual(sizing.table(document()), [])
+
+
+class Drawings(unittest.TestCase):
+    def test_marks_cover_and_are_round(self):
+        self.assertEqual(svg.ticks(0, 100), [0, 20, 40, 60, 80, 100])
+        self.assertEqual([svg.number(x) for x in (0.25, 42, 1500, 16e6)], ["0.25", "42", "1.5k", "16M"])
+
+    def test_lines_are_svg_with_every_point(self):
+        drawn = svg.lines({"<a> & b": [(1000, 5, 4, 6), (1e6, 9, 8, 12)]}, "flows", "cycles")
+        picture = xml.dom.minidom.parseString(drawn[:drawn.index("</svg>") + 6])
+        circles = picture.getElementsByTagName("circle")
+        self.assertEqual(len(circles), 2)
+        heights = [float(c.getAttribute("cy")) for c in circles]
+        self.assertGreater(heights[0], heights[1])  # more is higher up
+        self.assertEqual(drawn.count("&lt;a&gt; &amp; b"), 3)  # two points' titles and the legend
+        self.assertNotIn("<a>", drawn)
+
+    def test_a_page_has_every_row_and_loads_nothing(self):
+        some = document(("worker", "nat", [5, 6, 7], {"flows": 1000, "services": 1, "backends": 4, "burst": 32, "syn_percent": 0}),
+                        ("worker", "nat", [8, 9, 10], {"flows": 10 ** 6, "services": 1, "backends": 4, "burst": 32, "syn_percent": 0}),
+                        ("peers", "requests", [1, 2, 3], {"peer": "<none>"}))
+        page = report.page(copy.deepcopy(some))
+        self.assertEqual(page.count("<tr><td>"), len(some["rows"]))
+        self.assertEqual(page.count("<polyline"), 1)
+        self.assertEqual(page.count("<rect"), 1)
+        self.assertNotIn("<none>", page)
+        for word in ("<script", "<link", "src=", "@import", "url("):
+            self.assertNotIn(word, page)
+
+
+if __name__ == "__main__":
+    unittest.main()
