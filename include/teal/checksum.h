@@ -12,9 +12,9 @@
 TEAL_INLINE uint16_t teal_csum_fold(uint64_t sum) {
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return (uint16_t)sum;
+  /* Both halves at once: added to itself turned round, the upper half is their sum with the carry brought back. */
+  uint32_t s = (uint32_t)sum;
+  return (uint16_t)((s + (s << 16 | s >> 16)) >> 16);
 }
 
 /* The difference to a sum when `from` becomes `to`; differences add up. */

@@ -55,9 +55,7 @@ void Pipeline::housekeeping(const model::View& view, uint32_t now, uint64_t tsc)
 
 // How backends see a client that is a backend itself: an address of the hairpin prefix that carries its number, so
 // that their replies come back through teal instead of going to their neighbour (or to themselves) directly.
-bool Pipeline::hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const {
-  const uint32_t bit = teal_hairpin_bit(&client);
-  if (!(view_->hairpin_filter[bit / 64] >> (bit % 64) & 1)) return false;
+bool Pipeline::hairpin_seen(uint8_t family, const teal_addr& client, teal_addr* seen) const {
   const uint64_t key = teal_match_key(secret_, family, &client, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
   const uint32_t number = teal_match_find(view_->match, view_->match_mask, secret_, key);
   if (number == 0 || !teal_addr_equal(&view_->backends[number].addr, &client)) return false;

@@ -7,6 +7,10 @@
 #include <cstring>
 #include <stdexcept>
 
+// The ordinary way is one loop without calls: each would cost more than what it does. Other files call the same code by
+// its plain name.
+#define TEAL_HOT [[gnu::always_inline]] inline
+
 namespace teal::dataplane {
 
 Pipeline::Pipeline(const Shared& shared, Counters& counters, Sink& sink)
@@ -14,6 +18,7 @@ Pipeline::Pipeline(const Shared& shared, Counters& counters, Sink& sink)
   // 1,024 datagrams at a time, each of at most RTE_LIBRTE_IP_FRAG_MAX_FRAG pieces, for up to a second.
   fragments_ = rte_ip_frag_table_create(1024, 4, 4096, rte_get_tsc_hz(), SOCKET_ID_ANY);
   death_row_ = static_cast<rte_ip_frag_death_row*>(std::calloc(1, sizeof(rte_ip_frag_death_row)));
+  for (size_t i = 0; i < mac_.size(); i++) std::memcpy(&mac_[i], shared_.ports[i].mac.data(), 6);
   if (fragments_ == nullptr || death_row_ == nullptr) throw std::runtime_error("no memory for the reassembly table");
 }
 
@@ -22,16 +27,6 @@ Pipeline::~Pipeline() {
   rte_ip_frag_free_death_row(death_row_, 0);
   rte_ip_frag_table_destroy(fragments_);
   std::free(death_row_);
-}
-
-teal_addr Pipeline::address_of(const uint8_t* data, const teal_pkt& pkt, int side) {
-  teal_addr a{};
-  const uint8_t* ip = data + pkt.l3;
-  if (pkt.family == 4)
-    std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 12 : 16), 4);
-  else
-    std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 8 : 24), 16);
-  return a;
 }
 
 void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now,
@@ -48,49 +43,48 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
     item.in_port = port;
     item.whole = false;
     const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
-    teal_parse(data, data + item.m->data_len, item.m->pkt_len, &item.pkt);
-    if (classify(item)) {
+    if (TEAL_UNLIKELY(!teal_parse_common(data, data + item.m->data_len, &item.pkt))) parse_other(item);
+    if (TEAL_LIKELY(match(item))) {
       rte_prefetch0(table_.first(item.key.hash));
       n++;
     }
   }
-  for (unsigned i = 0; i < n; i++) finish(items[i]);
+  for (unsigned i = 0; i < n; i++)
+    if (TEAL_UNLIKELY(!table_.may_be_first(items[i].key))) rte_prefetch0(table_.second(items[i].key.hash));
+  for (unsigned i = 0; i < n; i++) balance(items[i]);
+}
+
+[[gnu::noinline]] void Pipeline::parse_other(Item& item) {
+  const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
+  teal_parse_any(data, data + item.m->data_len, item.m->pkt_len, &item.pkt);
+}
+
+bool Pipeline::classify(Item& item) {
+  return match(item);
+}
+void Pipeline::finish(Item& item) {
+  balance(item);
+}
+void Pipeline::forward(Item& item, const teal_service& service, uint16_t number) {
+  rewrite(item, service, number);
+}
+void Pipeline::emit(Item& item, const teal_hop& hop, const teal_backend* tunnel) {
+  leave(item, hop, tunnel);
 }
 
 // Stage 2. True when the packet is TCP or UDP of a service and goes on; otherwise it has been dealt with.
-bool Pipeline::classify(Item& item) {
+TEAL_HOT bool Pipeline::match(Item& item) {
   const teal_pkt& pkt = item.pkt;
   const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
-  if (pkt.kind == TEAL_KIND_BAD) {
-    sink_.drop(item.m, static_cast<enum teal_drop>(pkt.reason));
+  if (TEAL_UNLIKELY(pkt.kind != TEAL_KIND_L4 || !is_for_us(data, item.in_port))) {
+    not_ordinary(item);
     return false;
   }
-  if (std::memcmp(data, shared_.ports[item.in_port].mac.data(), 6) != 0) {
-    if (data[0] & 1)
-      kernel(item.m, item.in_port, pkt);  // broadcast and multicast: ARP, ND, routing protocols
-    else
-      sink_.drop(item.m, TEAL_DROP_not_our_mac);
-    return false;
-  }
-  switch (pkt.kind) {
-    case TEAL_KIND_L4:
-      break;
-    case TEAL_KIND_FRAGMENT:
-      fragment(item);
-      return false;
-    case TEAL_KIND_ICMP_ERROR:
-      icmp_error(item);
-      return false;
-    default:
-      kernel(item.m, item.in_port, pkt);
-      return false;
-  }
-
   const teal_addr dst = address_of(data, pkt, TEAL_SIDE_DST);
   const teal_addr src = address_of(data, pkt, TEAL_SIDE_SRC);
   uint64_t key = teal_match_key(secret_, pkt.family, &dst, pkt.dport, pkt.proto, TEAL_MATCH_VIP);
   if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, secret_, key);
-      s != 0 && teal_addr_equal(&view_->services[s].vip, &dst)) {
+      s != 0 && (pkt.family == 4 || teal_addr_equal(&view_->services[s].vip, &dst))) {
     if (teal_martian(pkt.family, &src)) {
       sink_.drop(item.m, TEAL_DROP_martian_source);
       return false;
@@ -106,7 +100,7 @@ bool Pipeline::classify(Item& item) {
   const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
   // A bare SYN out of a service's port opens a connection of the backend's own; it answers nobody.
   const bool opens = pkt.proto == TEAL_PROTO_TCP && (pkt.tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_ACK)) == TEAL_TCP_SYN;
-  if (e == 0 || opens || !teal_addr_equal(&view_->endpoints[e].addr, &src)) {
+  if (e == 0 || opens || (pkt.family == 6 && !teal_addr_equal(&view_->endpoints[e].addr, &src))) {
     kernel(item.m, item.in_port, pkt);
     return false;
   }
@@ -122,8 +116,23 @@ bool Pipeline::classify(Item& item) {
   return true;
 }
 
+// What is malformed, not for this host's ears, or nothing that a service begins with.
+[[gnu::noinline]] void Pipeline::not_ordinary(Item& item) {
+  const teal_pkt& pkt = item.pkt;
+  const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
+  if (pkt.kind == TEAL_KIND_BAD) return sink_.drop(item.m, static_cast<enum teal_drop>(pkt.reason));
+  if (!is_for_us(data, item.in_port)) {
+    // broadcast and multicast: ARP, ND, routing protocols
+    if (data[0] & 1) return kernel(item.m, item.in_port, pkt);
+    return sink_.drop(item.m, TEAL_DROP_not_our_mac);
+  }
+  if (pkt.kind == TEAL_KIND_FRAGMENT) return fragment(item);
+  if (pkt.kind == TEAL_KIND_ICMP_ERROR) return icmp_error(item);
+  kernel(item.m, item.in_port, pkt);
+}
+
 // Stages 3 to 5 of one packet.
-void Pipeline::finish(Item& item) {
+TEAL_HOT void Pipeline::balance(Item& item) {
   uint64_t val = 0;
   uint64_t* slot = table_.find(item.key, &val);
   if (slot == nullptr) val = 0;
@@ -133,7 +142,8 @@ void Pipeline::finish(Item& item) {
     to_client(item, slot, val);
 }
 
-void Pipeline::touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service) {
+// An entry that changes, or a SYN that comes again.
+void Pipeline::move_on(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service) {
   const uint8_t two_way = service.forward == TEAL_FORWARD_nat;
   const uint8_t flags = item.pkt.tcp_flags;
   for (int i = 0; i < 8; i++) {
@@ -157,13 +167,19 @@ void Pipeline::touch(uint64_t* slot, uint64_t val, const Item& item, const teal_
   }
 }
 
-void Pipeline::to_backend(Item& item, uint64_t* slot, uint64_t val) {
+TEAL_HOT void Pipeline::to_backend(Item& item, uint64_t* slot, uint64_t val) {
   const teal_service& service = view_->services[item.service];
   const enum teal_action action = teal_decide(&service, val, item.pkt.proto, item.pkt.tcp_flags, now_);
   if (TEAL_LIKELY(action == TEAL_ACT_KEEP)) {
     touch(slot, val, item, service);
-    return forward(item, service, teal_val_backend(val));
+    return rewrite(item, service, teal_val_backend(val));
   }
+  newcomer(item, service, action, val);
+}
+
+// Whatever has no entry that decides it.
+[[gnu::noinline]] void Pipeline::newcomer(Item& item, const teal_service& service, enum teal_action action,
+                                          uint64_t val) {
   if (action == TEAL_ACT_RESET) return reset_both(item, service, teal_val_backend(val));
   // A retired service takes no new flows; its VIP may be the kernel's by now.
   if ((service.flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return kernel(item.m, item.in_port, item.pkt);
@@ -179,7 +195,7 @@ void Pipeline::to_backend(Item& item, uint64_t* slot, uint64_t val) {
 }
 
 // Rewrites to backend `number` and sends.
-void Pipeline::forward(Item& item, const teal_service& service, uint16_t number) {
+TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_t number) {
   const teal_backend& backend = view_->backends[number];
   const teal_hop& hop = backend.hop;
   if (TEAL_UNLIKELY(hop.state != TEAL_HOP_READY)) {
@@ -215,7 +231,7 @@ void Pipeline::forward(Item& item, const teal_service& service, uint16_t number)
   bc.packets++;
   bc.bytes += item.m->pkt_len;
   counters_.event[TEAL_EV_forwarded]++;
-  emit(item, hop, tunnel ? &backend : nullptr);
+  leave(item, hop, tunnel ? &backend : nullptr);
 }
 
 // Among several services on one backend address, the one whose entry names this backend.
@@ -239,7 +255,7 @@ bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
   return false;
 }
 
-void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
+TEAL_HOT void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   const bool shared = view_->endpoints[item.endpoint].count > 1;
   if (shared && (slot == nullptr || teal_val_backend(val) != item.backend)) {
     slot = nullptr;
@@ -290,11 +306,11 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
                        &item.client);
   }
   counters_.event[TEAL_EV_replies]++;
-  emit(item, hop, nullptr);
+  leave(item, hop, nullptr);
 }
 
 // The last step: tunnel header, Ethernet header, port.
-void Pipeline::emit(Item& item, const teal_hop& hop, const teal_backend* tunnel) {
+TEAL_HOT void Pipeline::leave(Item& item, const teal_hop& hop, const teal_backend* tunnel) {
   const uint32_t limit = hop.mtu - (tunnel != nullptr ? teal_tunnel_len(tunnel->family) : 0);
   if (TEAL_UNLIKELY(item.pkt.l3_len > limit)) return emit_fragments(item, hop, tunnel, limit);
   if (tunnel != nullptr) {
@@ -302,6 +318,11 @@ void Pipeline::emit(Item& item, const teal_hop& hop, const teal_backend* tunnel)
     const uint32_t excess = item.m->pkt_len - item.pkt.l3 - item.pkt.l3_len;
     if (excess != 0 && rte_pktmbuf_trim(item.m, static_cast<uint16_t>(excess)) != 0)
       return sink_.drop(item.m, TEAL_DROP_no_room);
+  }
+  if (TEAL_LIKELY(tunnel == nullptr && teal_eth_len(&hop) == item.pkt.l3)) {
+    teal_write_eth(rte_pktmbuf_mtod(item.m, uint8_t*), &hop, item.pkt.family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
+    item.m->ol_flags = 0;
+    return sink_.send(hop.port, item.m);
   }
   send_frame(item.m, item.pkt.l3, item.pkt.family, hop, tunnel);
 }

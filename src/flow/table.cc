@@ -6,11 +6,6 @@ teal_reach Table::reach(const teal_secret* secret) const {
   return {secret, count_, owner_, buckets_, locks_};
 }
 
-uint64_t* Table::find(const teal_flow_key& key, uint64_t* val) const {
-  const teal_reach r = reach(nullptr);  // placing a known key needs no secret
-  return teal_find(&r, &key, val);
-}
-
 Inserted Table::insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace,
                        uint32_t now, InsertCounts& counts) {
   const teal_reach r = reach(&secret);

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 #include "dataplane/counters.h"
 #include "dataplane/sink.h"
@@ -16,6 +17,7 @@
 #include "teal/affinity.h"
 #include "teal/parse.h"
 #include "teal/quote.h"
+#include "teal/rewrite.h"
 
 namespace teal::dataplane {
 
@@ -63,26 +65,39 @@ class Pipeline {
   [[nodiscard]] bool idle() const { return held_count_ == 0; }
 
  private:
-  struct Item {
-    rte_mbuf* m = nullptr;
-    teal_pkt pkt{};
-    teal_flow_key key{};
-    teal_addr client{};  // as the table knows it (a hairpin client: its own address)
-    uint16_t service = 0;
-    uint16_t backend = 0;  // of replies: by endpoint
-    uint16_t in_port = 0;
-    uint8_t dir = 0;
-    bool whole = false;  // put together from fragments: leaves in fragments again if need be
-    uint32_t endpoint = 0;
+  struct Item {  // filled as the stages go; a burst of them is not worth clearing
+    rte_mbuf* m;
+    teal_pkt pkt;
+    teal_flow_key key;
+    teal_addr client;  // as the table knows it (a hairpin client: its own address)
+    uint16_t service;
+    uint16_t backend;  // of replies: by endpoint
+    uint16_t in_port;
+    uint8_t dir;
+    bool whole;         // put together from fragments: leaves in fragments again if need be
+    uint32_t endpoint;  // of replies
   };
 
-  // pipeline.cc: the ordinary way
+  // pipeline.cc: the ordinary way, inlined there into one
+  bool match(Item& item);
+  void balance(Item& item);
+  void rewrite(Item& item, const teal_service& service, uint16_t number);
+  void leave(Item& item, const teal_hop& hop, const teal_backend* tunnel);
+  void parse_other(Item& item);
+  void not_ordinary(Item& item);
+  void newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val);
+  // the same for who seldom comes by
   bool classify(Item& item);
   void finish(Item& item);
   void to_backend(Item& item, uint64_t* slot, uint64_t val);
   void to_client(Item& item, uint64_t* slot, uint64_t val);
   bool is_local(const Item& item) const;  // its client is the host itself
-  void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
+  void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service) {
+    const uint64_t next =
+        teal_val_after(val, item.pkt.proto, item.dir, item.pkt.tcp_flags, service.forward == TEAL_FORWARD_nat, now_);
+    if (TEAL_UNLIKELY(next != val || (item.pkt.tcp_flags & TEAL_TCP_SYN))) move_on(slot, val, item, service);
+  }
+  void move_on(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
   void pin(const Item& item, const teal_service& service, uint64_t flow);
   uint8_t pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const;
   uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
@@ -113,11 +128,29 @@ class Pipeline {
     return view_
         ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client, 0)];
   }
-  static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side);
-  bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const;
+  static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side) {
+    teal_addr a{};
+    const uint8_t* ip = data + pkt.l3;
+    if (TEAL_LIKELY(pkt.family == 4))
+      std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 12 : 16), 4);
+    else
+      std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 8 : 24), 16);
+    return a;
+  }
+  [[nodiscard]] bool is_for_us(const uint8_t* frame, uint16_t port) const {
+    uint64_t mac = 0;
+    std::memcpy(&mac, frame, 8);
+    return (mac & 0xffffffffffff) == mac_[port];
+  }
+  bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const {
+    const uint32_t bit = teal_hairpin_bit(&client);
+    return TEAL_UNLIKELY(view_->hairpin_filter[bit / 64] >> (bit % 64) & 1) && hairpin_seen(family, client, seen);
+  }
+  bool hairpin_seen(uint8_t family, const teal_addr& client, teal_addr* seen) const;
   bool hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const;
 
   const Shared shared_;
+  std::array<uint64_t, max_ports> mac_{};  // of the ports, as the first six bytes of a frame
   Counters& counters_;
   Sink& sink_;
   const teal_secret* secret_;

@@ -35,7 +35,29 @@ class Table {
 
   // Where the key's value stands, nullptr when it has no entry. A miss may be one that a displacement under way makes:
   // insert() looks again under the lock. The slot may be recycled later: write it by compare-and-swap of *val only.
-  uint64_t* find(const teal_flow_key& key, uint64_t* val) const;
+  uint64_t* find(const teal_flow_key& key, uint64_t* val) const {
+    if (uint64_t* slot = find_in(first(key.hash), key, val); TEAL_LIKELY(slot != nullptr)) return slot;
+    return find_in(second(key.hash), key, val);
+  }
+  // Whether the first bucket has the key: if not, the second is worth fetching.
+  [[nodiscard]] bool may_be_first(const teal_flow_key& key) const { return same_keys(first(key.hash), key.key) != 0; }
+  // teal_bucket_find(), but all keys are compared before anything is branched on: which slot it is nobody can foretell.
+  static uint64_t* find_in(teal_bucket* b, const teal_flow_key& key, uint64_t* val) {
+    for (unsigned same = same_keys(b, key.key); same != 0; same &= same - 1) {
+      const int i = __builtin_ctz(same);
+      const uint64_t v = TEAL_LOAD(&b->val[i]);
+      if (TEAL_UNLIKELY(v == 0 || teal_val_check(v) != key.check || TEAL_LOAD(&b->key[i]) != key.key)) continue;
+      *val = v;
+      return &b->val[i];
+    }
+    return nullptr;
+  }
+
+  static unsigned same_keys(const teal_bucket* b, uint64_t key) {  // a bit a slot
+    unsigned same = 0;
+    for (unsigned i = 0; i < TEAL_BUCKET_SLOTS; i++) same |= static_cast<unsigned>(TEAL_LOAD(&b->key[i]) == key) << i;
+    return same;
+  }
 
   // Enters *val. `replace`: the value that the caller judged to be over (0: none); while it still stands, *val takes
   // its place. `now`: ticks, for choosing whom to evict. `secret`: to place the entries that are displaced.
