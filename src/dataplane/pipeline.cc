@@ -35,23 +35,24 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
   now_ = now;
   tsc_ = tsc;
   Item items[burst];
-  unsigned n = 0;
+  Item* end = items;
   for (unsigned i = 0; i < count; i++) {
     if (i + 4 < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + 4], void*));
-    Item& item = items[n];
+    Item& item = *end;
     item.m = packets[i];
     item.in_port = port;
     item.whole = false;
     const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
     if (TEAL_UNLIKELY(!teal_parse_common(data, data + item.m->data_len, &item.pkt))) parse_other(item);
     if (TEAL_LIKELY(match(item))) {
-      rte_prefetch0(table_.first(item.key.hash));
-      n++;
+      rte_prefetch0(item.bucket);
+      end++;
     }
   }
-  for (unsigned i = 0; i < n; i++)
-    if (TEAL_UNLIKELY(!table_.may_be_first(items[i].key))) rte_prefetch0(table_.second(items[i].key.hash));
-  for (unsigned i = 0; i < n; i++) balance(items[i]);
+  for (const Item* item = items; item < end; item++)
+    if (TEAL_UNLIKELY(flow::Table::same_keys(item->bucket, item->key.key) == 0))
+      rte_prefetch0(table_.second(item->key.hash));
+  for (Item* item = items; item < end; item++) balance(*item);
 }
 
 [[gnu::noinline]] void Pipeline::parse_other(Item& item) {
@@ -94,6 +95,7 @@ TEAL_HOT bool Pipeline::match(Item& item) {
     item.client = src;
     item.key = pkt.family == 4 ? teal_flow_key4(secret_, src.v4, pkt.sport, item.service)
                                : teal_flow_key6(secret_, &src, pkt.sport, item.service);
+    item.bucket = table_.first(item.key.hash);
     return true;
   }
   key = teal_match_key(secret_, pkt.family, &src, pkt.sport, pkt.proto, TEAL_MATCH_ENDPOINT);
@@ -113,6 +115,7 @@ TEAL_HOT bool Pipeline::match(Item& item) {
   item.backend = ref.backend;
   item.key = pkt.family == 4 ? teal_flow_key4(secret_, item.client.v4, pkt.dport, item.service)
                              : teal_flow_key6(secret_, &item.client, pkt.dport, item.service);
+  item.bucket = table_.first(item.key.hash);
   return true;
 }
 
@@ -134,8 +137,8 @@ TEAL_HOT bool Pipeline::match(Item& item) {
 // Stages 3 to 5 of one packet.
 TEAL_HOT void Pipeline::balance(Item& item) {
   uint64_t val = 0;
-  uint64_t* slot = table_.find(item.key, &val);
-  if (slot == nullptr) val = 0;
+  uint64_t* slot = table_.find(item.bucket, item.key, &val);
+  if (TEAL_UNLIKELY(slot == nullptr)) val = 0;
   if (item.dir == TEAL_TO_BACKEND)
     to_backend(item, slot, val);
   else

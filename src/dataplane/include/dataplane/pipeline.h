@@ -69,7 +69,8 @@ class Pipeline {
     rte_mbuf* m;
     teal_pkt pkt;
     teal_flow_key key;
-    teal_addr client;  // as the table knows it (a hairpin client: its own address)
+    teal_bucket* bucket;  // the key's first
+    teal_addr client;     // as the table knows it (a hairpin client: its own address)
     uint16_t service;
     uint16_t backend;  // of replies: by endpoint
     uint16_t in_port;

@@ -36,11 +36,13 @@ class Table {
   // Where the key's value stands, nullptr when it has no entry. A miss may be one that a displacement under way makes:
   // insert() looks again under the lock. The slot may be recycled later: write it by compare-and-swap of *val only.
   uint64_t* find(const teal_flow_key& key, uint64_t* val) const {
-    if (uint64_t* slot = find_in(first(key.hash), key, val); TEAL_LIKELY(slot != nullptr)) return slot;
+    return find(first(key.hash), key, val);
+  }
+  // The same for who has fetched the first bucket, first(key.hash), before.
+  uint64_t* find(teal_bucket* first_bucket, const teal_flow_key& key, uint64_t* val) const {
+    if (uint64_t* slot = find_in(first_bucket, key, val); TEAL_LIKELY(slot != nullptr)) return slot;
     return find_in(second(key.hash), key, val);
   }
-  // Whether the first bucket has the key: if not, the second is worth fetching.
-  [[nodiscard]] bool may_be_first(const teal_flow_key& key) const { return same_keys(first(key.hash), key.key) != 0; }
   // teal_bucket_find(), but all keys are compared before anything is branched on: which slot it is nobody can foretell.
   static uint64_t* find_in(teal_bucket* b, const teal_flow_key& key, uint64_t* val) {
     for (unsigned same = same_keys(b, key.key); same != 0; same &= same - 1) {
@@ -55,6 +57,7 @@ class Table {
 
   static unsigned same_keys(const teal_bucket* b, uint64_t key) {  // a bit a slot
     unsigned same = 0;
+#pragma GCC unroll 4
     for (unsigned i = 0; i < TEAL_BUCKET_SLOTS; i++) same |= static_cast<unsigned>(TEAL_LOAD(&b->key[i]) == key) << i;
     return same;
   }
