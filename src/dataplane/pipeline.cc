@@ -35,7 +35,15 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
   now_ = now;
   tsc_ = tsc;
   Item items[burst];
-  Item* end = items;
+  Item* const end = gather(packets, count, port, items);
+  for (const Item* item = items; item < end; item++)
+    if (TEAL_UNLIKELY(flow::Table::same_keys(item->bucket, item->key.key) == 0))
+      rte_prefetch0(table_.second(item->key.hash));
+  for (Item* item = items; item < end; item++) balance(*item);
+}
+
+// Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards, their buckets on the way to the cache.
+[[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, uint16_t port, Item* end) {
   for (unsigned i = 0; i < count; i++) {
     if (i + 4 < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + 4], void*));
     Item& item = *end;
@@ -49,10 +57,7 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
       end++;
     }
   }
-  for (const Item* item = items; item < end; item++)
-    if (TEAL_UNLIKELY(flow::Table::same_keys(item->bucket, item->key.key) == 0))
-      rte_prefetch0(table_.second(item->key.hash));
-  for (Item* item = items; item < end; item++) balance(*item);
+  return end;
 }
 
 [[gnu::noinline]] void Pipeline::parse_other(Item& item) {

@@ -80,6 +80,7 @@ class Pipeline {
   };
 
   // pipeline.cc: the ordinary way, inlined there into one
+  Item* gather(rte_mbuf** packets, unsigned count, uint16_t port, Item* end);
   bool match(Item& item);
   void balance(Item& item);
   void rewrite(Item& item, const teal_service& service, uint16_t number);
