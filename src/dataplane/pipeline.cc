@@ -42,7 +42,8 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
   for (Item* item = items; item < end; item++) balance(*item);
 }
 
-// Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards, their buckets on the way to the cache.
+// Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards, their buckets on the way to the
+// cache.
 [[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, uint16_t port, Item* end) {
   for (unsigned i = 0; i < count; i++) {
     if (i + 4 < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + 4], void*));

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/sink.h"
 
+#include <utility>
+
 #include "raw_burst.h"
 
 namespace teal::dataplane {
 
 void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
   if (taps_[port].exit.ethdev == Exit::none) return drop(m, TEAL_DROP_no_tap);
+  busy_taps_ |= 1u << port;
   push(taps_[port], m, TEAL_DROP_tap_full);
 }
 
 void Sink::flush() {
-  for (auto& lane : ports_) {
-    if (lane.count) flush(lane, TEAL_DROP_tx_full);
-    if (lane.exit.raw != nullptr) lane.exit.raw->flush();  // what other workers and earlier rounds left in it, too
-  }
-  for (auto& lane : taps_)
-    if (lane.count) flush(lane, TEAL_DROP_tap_full);
+  for (uint32_t left = std::exchange(busy_ports_, 0); left != 0; left &= left - 1)
+    if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.count) flush(lane, TEAL_DROP_tx_full);
+  for (uint32_t left = raw_ports_; left != 0; left &= left - 1)
+    ports_[static_cast<unsigned>(__builtin_ctz(left))].exit.raw->flush();
+  for (uint32_t left = std::exchange(busy_taps_, 0); left != 0; left &= left - 1)
+    if (Lane& lane = taps_[static_cast<unsigned>(__builtin_ctz(left))]; lane.count) flush(lane, TEAL_DROP_tap_full);
 }
 
 // How many the way out took; those at the end it did not.

@@ -32,11 +32,17 @@ class Sink {
  public:
   explicit Sink(Counters& counters) : counters_(counters) {}
 
-  void set_port(uint16_t port, const Exit& exit) { ports_[port].exit = exit; }
+  void set_port(uint16_t port, const Exit& exit) {
+    ports_[port].exit = exit;
+    if (exit.raw != nullptr) raw_ports_ |= 1u << port;
+  }
   void set_tap(uint16_t port, const Exit& exit) { taps_[port].exit = exit; }
 
   // Takes the packet. Frames to ports leave at the next flush.
-  void send(uint16_t port, rte_mbuf* m) { push(ports_[port], m, TEAL_DROP_tx_full); }
+  void send(uint16_t port, rte_mbuf* m) {
+    busy_ports_ |= 1u << port;
+    push(ports_[port], m, TEAL_DROP_tx_full);
+  }
   void to_kernel(uint16_t port, rte_mbuf* m);
   void drop(rte_mbuf* m, enum teal_drop reason) {
     counters_.drop[reason]++;
@@ -61,6 +67,9 @@ class Sink {
   static unsigned transmit(const Exit& exit, rte_mbuf** packets, unsigned count);
 
   Counters& counters_;
+  static_assert(max_ports == 32, "a bit a port");
+  uint32_t busy_ports_ = 0, busy_taps_ = 0;  // lanes that may hold packets
+  uint32_t raw_ports_ = 0;  // to be flushed in any case: what other workers and earlier rounds left in it
   std::array<Lane, max_ports> ports_;
   std::array<Lane, max_ports> taps_;
 };
