@@ -35,13 +35,6 @@ void Balancer::follow_with_previews() {
   for (const std::string& name : group_names()) follow_with_preview(group_number(name));
 }
 
-const model::ServiceConfig* Balancer::config_of(uint16_t service) const {
-  const std::string name = registry_.service(service).name;
-  for (const auto& s : config_.services)
-    if (s.name == name) return &s;
-  return nullptr;
-}
-
 void Balancer::publish() {
   model::SnapshotInput in = flow::snapshot_input(registry_, storage_.head().secret, config_);
   in.ports = engine_.bindings();
@@ -81,7 +74,10 @@ void Balancer::tick() {
   const uint32_t slice = std::max<uint32_t>(256, table_.bucket_count() / 100 + 1);
   if (sweeper_.step(slice, engine_.now(), ageing_)) {
     census_at_ = Clock::now();
-    if (registry_.collect(sweeper_.census(), sweeper_.walks())) publish();
+    if (registry_.collect(sweeper_.census(), sweeper_.walks())) {
+      directory_.reset();
+      publish();
+    }
   }
   if (Clock::now() >= next_second_) {
     next_second_ = Clock::now() + std::chrono::seconds(1);
@@ -158,8 +154,10 @@ Result<ReloadReply> Balancer::reload() {
   try {
     const model::Config before = config_;
     config_ = std::move(next);
+    directory_.reset();
     preview_changed_.clear();
     reply.changes = registry_.apply(config_.services);
+    directory_.reset();
     reply.changed = !(before == config_);
     publish();
     follow_with_previews();

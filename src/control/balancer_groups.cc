@@ -13,32 +13,6 @@ constexpr size_t ages_told = 8;  // changes of the split that a flow can be told
 
 }  // namespace
 
-uint16_t Balancer::group_number(const std::string& group) const {
-  for (uint16_t number : registry_.services())
-    if (registry_.group_name(registry_.service(number).group) == group) return registry_.service(number).group;
-  return 0;
-}
-
-std::vector<std::string> Balancer::group_names() {
-  std::vector<std::string> names;
-  for (uint16_t number : registry_.services()) {
-    const auto& record = registry_.service(number);
-    const std::string name = registry_.group_name(record.group);
-    if (record.retired || model::previewed_name(name)) continue;
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
-  return names;
-}
-
-std::optional<std::string> Balancer::group_of(const std::string& name) {
-  std::string group = name;
-  if (const uint16_t number = registry_.service_number(name); number != 0)
-    group = registry_.group_name(registry_.service(number).group);
-  const auto names = group_names();
-  if (std::find(names.begin(), names.end(), group) == names.end()) return std::nullopt;
-  return group;
-}
-
 std::optional<GroupView> Balancer::view(const std::string& name) {
   const uint16_t group = group_number(name);
   if (group == 0) return std::nullopt;
@@ -66,12 +40,6 @@ std::optional<GroupView> Balancer::view(const std::string& name) {
     }
   }
   return view;
-}
-
-std::optional<model::RolloutConfig> Balancer::rollout_config(const std::string& group) {
-  for (const auto& s : config_.services)
-    if (s.group == group || (s.group.empty() && s.name == group)) return s.rollout;
-  return std::nullopt;
 }
 
 bool Balancer::takes_new_flows(uint16_t backend) const {

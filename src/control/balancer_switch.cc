@@ -37,13 +37,6 @@ Result<uint16_t> Balancer::find(const std::string& name) const {
   return make_problem(ProblemCode::unknown_service, "no service '" + name + "', expected one of: " + known);
 }
 
-std::vector<uint16_t> Balancer::group_members(uint16_t group) const {
-  std::vector<uint16_t> out;
-  for (uint16_t number : registry_.services())
-    if (registry_.service(number).group == group) out.push_back(number);
-  return out;
-}
-
 std::optional<Problem> Balancer::check_generation(uint16_t group, const std::optional<uint64_t>& expected) const {
   const uint64_t is = teal_split_generation(registry_.split(group).current);
   if (!expected || *expected == is) return std::nullopt;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -87,7 +88,16 @@ class Balancer : public Operations, public Groups {
   void drop_pins(uint16_t group, model::Pool pool);
   [[nodiscard]] ServiceStatus describe(uint16_t number, const dataplane::Counters& totals) const;
   [[nodiscard]] BackendStatus describe_backend(uint16_t number, const dataplane::Counters& totals) const;
-  [[nodiscard]] std::vector<uint16_t> group_members(uint16_t group) const;
+  struct Directory {
+    std::unordered_map<std::string, uint16_t> number;  // of a group
+    std::unordered_map<std::string, bool> configured;  // whether a service of the group is, previews aside
+    std::vector<std::string> names;                    // of groups that are
+    std::vector<std::vector<uint16_t>> members = std::vector<std::vector<uint16_t>>(TEAL_GROUPS);
+    std::vector<const model::ServiceConfig*> config = std::vector<const model::ServiceConfig*>(TEAL_SERVICES);
+  };
+  // Made anew when it is asked for after directory_.reset(): whoever changes config_.services or numbers does that.
+  const Directory& directory() const;
+  [[nodiscard]] const std::vector<uint16_t>& group_members(uint16_t group) const;
   [[nodiscard]] const model::ServiceConfig* config_of(uint16_t service) const;
   std::optional<Problem> refuse(uint16_t group, model::Pool to, bool force) const;
   [[nodiscard]] uint16_t group_number(const std::string& group) const;  // 0: no service names it
@@ -115,6 +125,7 @@ class Balancer : public Operations, public Groups {
   flow::Table& table_;
   Engines& engine_;
   flow::Registry registry_;
+  mutable std::optional<Directory> directory_;
   flow::Sweeper sweeper_;
   std::vector<flow::Ageing> ageing_;
   model::Topology topology_;
