@@ -72,6 +72,8 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(compare.verdict(row(90, 100, 115), row(95, 110, 120)), "same")
         self.assertEqual(compare.verdict(row(90, 100, 130), row(126, 128, 132)), "same")  # within the first's spread
         self.assertEqual(compare.verdict(row(98, 100, 102), row(99, 110, 115)), "same")  # within the second's
+        self.assertEqual(compare.verdict(row(90, 100, 110), row(112, 115, 118)), "same")  # beside it, by less than it is wide
+        self.assertEqual(compare.verdict(row(100, 101, 118), row(110, 135, 136)), "same")  # far, but they overlap
 
     def test_outside_of_it(self):
         self.assertEqual(compare.verdict(row(98, 100, 102), row(108, 110, 112)), "worse")
