@@ -60,6 +60,9 @@ def text(a, b, out):
         lines.append("the two were measured on different machines or kernels")
     if out["phase"]:
         lines.append(out["phase"])
+    if min(a.get("runs", 1), b.get("runs", 1)) < 2:
+        lines.append("one run a side: by how much one start of a program differs from the next is not in its rounds; "
+                     "give two or three, A1,A2 B1,B2")
     order = {"worse": 0, "better": 1, "unknown": 2, "same": 3}
     for row, other, word in sorted(out["rows"], key=lambda r: order[r[2]]):
         if word == "same":

@@ -108,6 +108,8 @@ class Verdicts(unittest.TestCase):
                 files[name] = os.path.join(directory, name + ".json")
                 with open(files[name], "w", encoding="utf-8") as file:
                     json.dump(document(("micro", "x", figures, {})), file)
+            both = kept.load_all(f"{files['a']},{files['b']}")
+            self.assertEqual((both["rows"][0]["min"], both["rows"][0]["median"], both["rows"][0]["max"], both["runs"]), (98, 110, 122, 2))
             bad = os.path.join(directory, "bad.json")
             with open(bad, "w", encoding="utf-8") as file:
                 file.write('{"format": 99}')
@@ -119,6 +121,8 @@ class Verdicts(unittest.TestCase):
             self.assertEqual(worse.returncode, 1)
             self.assertIn("1 worse, 0 better", worse.stdout)
             self.assertEqual(run("--compare", files["b"], files["a"]).returncode, 0)
+            pooled = run("--compare", f"{files['a']},{files['b']}", f"{files['b']},{files['b']}")  # the runs themselves differ so much
+            self.assertEqual((pooled.returncode, "one run a side" in pooled.stdout, "one run a side" in worse.stdout), (0, False, True))
             broken = run("--compare", bad, files["a"])
             self.assertEqual((broken.returncode, broken.stderr), (2, f"perf/run: {bad}: format 99, expected 1\n"))
             unknown = run("--only", "nonsense")
