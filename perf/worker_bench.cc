@@ -184,7 +184,8 @@ int main(int argc, char** argv) {
   }
   nlohmann::json out = {{"tsc_per_ns", tsc_per_ns()},    {"load_percent", o.load},
                         {"packets_a_round", o.packets},  {"yardstick_cycles", yardstick},
-                        {"scaling", std::move(scaling)}, {"rows", report(rows)}};
+                        {"scaling", std::move(scaling)}, {"beside", std::move(beside)},
+                        {"rows", report(rows)}};
   if (!o.json.empty()) std::ofstream(o.json) << out.dump(1) << "\n";
   return 0;
 }

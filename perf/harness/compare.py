@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two runs, row by row, and a verdict that knows noise.
 
-A row has changed when each run's median lies outside what the other run's rounds spanned, and by more than 3 %. All else
-is noise. When the machine's own speed (the yardstick) differs by more than 10 %, no time has a verdict.
+A row has changed when the two runs' rounds do not overlap, and their medians differ by more than either run's rounds do
+among themselves, and by more than 3 %. All else is noise. When the machine's own speed (the yardstick) differs by more than 10 %, no time has a verdict.
 """
 import results as kept
 
@@ -10,8 +10,12 @@ LEAST = 0.03
 YARDSTICK = 0.10
 
 
-def outside(value, row):
-    return value < row["min"] or value > row["max"]
+def overlap(a, b):
+    return a["min"] <= b["max"] and b["min"] <= a["max"]
+
+
+def spread(row):
+    return row["max"] - row["min"]
 
 
 def verdict(a, b):
@@ -19,7 +23,7 @@ def verdict(a, b):
     if len(a["rounds"]) < 3 or len(b["rounds"]) < 3:
         return "same" if a["median"] == b["median"] else "unknown"
     change = abs(b["median"] - a["median"])
-    if not (outside(b["median"], a) and outside(a["median"], b)) or change <= LEAST * abs(a["median"]):
+    if overlap(a, b) or change <= max(spread(a), spread(b), LEAST * abs(a["median"])):
         return "same"
     return "better" if (b["median"] < a["median"]) == (a["better"] == "less") else "worse"
 
@@ -56,6 +60,9 @@ def text(a, b, out):
         lines.append("the two were measured on different machines or kernels")
     if out["phase"]:
         lines.append(out["phase"])
+    if min(a.get("runs", 1), b.get("runs", 1)) < 2:
+        lines.append("one run a side: by how much one start of a program differs from the next is not in its rounds; "
+                     "give two or three, A1,A2 B1,B2")
     order = {"worse": 0, "better": 1, "unknown": 2, "same": 3}
     for row, other, word in sorted(out["rows"], key=lambda r: order[r[2]]):
         if word == "same":

@@ -72,6 +72,8 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(compare.verdict(row(90, 100, 115), row(95, 110, 120)), "same")
         self.assertEqual(compare.verdict(row(90, 100, 130), row(126, 128, 132)), "same")  # within the first's spread
         self.assertEqual(compare.verdict(row(98, 100, 102), row(99, 110, 115)), "same")  # within the second's
+        self.assertEqual(compare.verdict(row(90, 100, 110), row(112, 115, 118)), "same")  # beside it, by less than it is wide
+        self.assertEqual(compare.verdict(row(100, 101, 118), row(110, 135, 136)), "same")  # far, but they overlap
 
     def test_outside_of_it(self):
         self.assertEqual(compare.verdict(row(98, 100, 102), row(108, 110, 112)), "worse")
@@ -106,6 +108,8 @@ class Verdicts(unittest.TestCase):
                 files[name] = os.path.join(directory, name + ".json")
                 with open(files[name], "w", encoding="utf-8") as file:
                     json.dump(document(("micro", "x", figures, {})), file)
+            both = kept.load_all(f"{files['a']},{files['b']}")
+            self.assertEqual((both["rows"][0]["min"], both["rows"][0]["median"], both["rows"][0]["max"], both["runs"]), (98, 110, 122, 2))
             bad = os.path.join(directory, "bad.json")
             with open(bad, "w", encoding="utf-8") as file:
                 file.write('{"format": 99}')
@@ -117,6 +121,8 @@ class Verdicts(unittest.TestCase):
             self.assertEqual(worse.returncode, 1)
             self.assertIn("1 worse, 0 better", worse.stdout)
             self.assertEqual(run("--compare", files["b"], files["a"]).returncode, 0)
+            pooled = run("--compare", f"{files['a']},{files['b']}", f"{files['b']},{files['b']}")  # the runs themselves differ so much
+            self.assertEqual((pooled.returncode, "one run a side" in pooled.stdout, "one run a side" in worse.stdout), (0, False, True))
             broken = run("--compare", bad, files["a"])
             self.assertEqual((broken.returncode, broken.stderr), (2, f"perf/run: {bad}: format 99, expected 1\n"))
             unknown = run("--only", "nonsense")

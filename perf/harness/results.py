@@ -85,6 +85,22 @@ def load(path):
     return document
 
 
+def load_all(paths):
+    """-> one document of several runs, "A.json,B.json": each row has the rounds of all of them."""
+    documents = [load(path) for path in paths.split(",")]
+    first = documents[0]
+    rows = {key(row): row for row in first["rows"]}
+    for other in documents[1:]:
+        for row in other["rows"]:
+            if key(row) not in rows:
+                rows[key(row)] = row
+                continue
+            same = rows[key(row)]
+            same["rounds"] = same["rounds"] + row["rounds"]
+            same.update(median=statistics.median(same["rounds"]), min=min(same["rounds"]), max=max(same["rounds"]))
+    return {**first, "rows": list(rows.values()), "runs": len(documents)}
+
+
 def key(row):
     """What makes two rows of two runs the same measurement."""
     return row["part"], row["subject"], tuple(sorted((k, str(v)) for k, v in row["params"].items())), row["unit"]

@@ -8,6 +8,8 @@ from paths import Failed
 
 
 class Teald(Paused):
+    dropped, measuring = None, False  # drops are of the start, while neighbours are not known
+
     def __init__(self, capture, flows):
         self.world = e2e.World(f"perf-pcap-{flows}")
         self.world.__enter__()
@@ -48,7 +50,17 @@ class Teald(Paused):
         return (last["forwarded"] - first["forwarded"]) / received if received else 0
 
     def packets(self):
-        return self.teald.counters()["events"]["rx_packets"]
+        counters = self.teald.counters()
+        dropped = sum(counters["drops"].values())
+        if self.dropped is not None and dropped != self.dropped:
+            raise Failed(f"teald dropped {dropped - self.dropped} packets: {counters['drops']}")
+        if self.measuring:
+            self.dropped = dropped
+        return counters["events"]["forwarded"]
+
+    def measure(self, seconds, ghz):
+        self.measuring = True
+        return super().measure(seconds, ghz)
 
     def close(self):
         super().close()

@@ -178,7 +178,9 @@ model::Topology Netlink::topology() const {
 }
 
 // A refusal (the link went away, or is down) is no error here: the neighbour stays unusable, which the topology says.
+// Since Linux 5.16 asking by NTF_USE takes a static entry's permanence, and with it its MAC address, away.
 void Netlink::resolve(int ifindex, const model::Address& address) {
+  if (is_static(impl_->neighbours, ifindex, address)) return;
   request_resolve(impl_->requests.get(), ifindex, address);
 }
 

@@ -129,6 +129,15 @@ std::vector<model::Neighbour> neighbours_of(nl_cache* neighbours, nl_cache* link
   return out;
 }
 
+bool is_static(nl_cache* neighbours, int ifindex, const model::Address& address) {
+  bool found = false;
+  each<rtnl_neigh>(neighbours, [&](rtnl_neigh* from) {
+    if (rtnl_neigh_get_ifindex(from) == ifindex && (rtnl_neigh_get_state(from) & (NUD_PERMANENT | NUD_NOARP)) != 0)
+      found = found || address_of(rtnl_neigh_get_dst(from)) == address;
+  });
+  return found;
+}
+
 std::optional<model::Route> route_of(rtnl_route* from) {
   if (rtnl_route_get_table(from) != RT_TABLE_MAIN || (rtnl_route_get_flags(from) & RTM_F_CLONED) != 0) return {};
   if (rtnl_route_get_tos(from) != 0) return {};

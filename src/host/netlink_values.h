@@ -19,6 +19,9 @@ std::vector<model::LocalAddress> addresses_of(nl_cache* addresses);
 // Leaves out what no packet is sent to through a resolved MAC address: multicast, broadcast, loopback, proxy entries.
 std::vector<model::Neighbour> neighbours_of(nl_cache* neighbours, nl_cache* links);
 
+// Whether a person, or a daemon, gave the kernel this neighbour's MAC address for good (permanent, noarp).
+bool is_static(nl_cache* neighbours, int ifindex, const model::Address& address);
+
 // Nothing for a route that does not say where an ordinary packet goes: another table than main, local, broadcast,
 // multicast, throw, one for a type of service only, one whose every next hop is dead.
 std::optional<model::Route> route_of(rtnl_route* route);

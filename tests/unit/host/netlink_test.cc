@@ -257,6 +257,16 @@ TEST_F(NetlinkTest, ResolveOfANobodyEndsUnusable) {
   n.resolve(999999, addr("10.7.0.77"));  // no such interface: no error
 }
 
+TEST_F(NetlinkTest, ResolveLeavesStaticNeighboursAlone) {
+  test::run("ip neigh add 10.7.0.9 lladdr 02:00:00:00:07:09 nud permanent dev near");
+  test::run("ip neigh add 2001:db8:7::9 lladdr 02:00:00:00:07:09 nud permanent dev near");
+  Netlink n;
+  for (const char* peer : {"10.7.0.9", "2001:db8:7::9"}) {
+    n.resolve(near_, addr(peer));
+    test::run(std::string("ip neigh show ") + peer + " | grep -q 'lladdr 02:00:00:00:07:09 PERMANENT'");
+  }
+}
+
 TEST_F(NetlinkTest, GroupAddressesAreNoNeighbours) {
   test::run("ip neigh add 224.0.0.5 lladdr 01:00:5e:00:00:05 nud noarp dev near");
   test::run(
