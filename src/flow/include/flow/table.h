@@ -35,9 +35,7 @@ class Table {
 
   // Where the key's value stands, nullptr when it has no entry. A miss may be one that a displacement under way makes:
   // insert() looks again under the lock. The slot may be recycled later: write it by compare-and-swap of *val only.
-  uint64_t* find(const teal_flow_key& key, uint64_t* val) const {
-    return find(first(key.hash), key, val);
-  }
+  uint64_t* find(const teal_flow_key& key, uint64_t* val) const { return find(first(key.hash), key, val); }
   // The same for who has fetched the first bucket, first(key.hash), before.
   uint64_t* find(teal_bucket* first_bucket, const teal_flow_key& key, uint64_t* val) const {
     if (uint64_t* slot = find_in(first_bucket, key, val); TEAL_LIKELY(slot != nullptr)) return slot;
@@ -74,7 +72,9 @@ class Table {
   bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state, uint32_t now);
 
  private:
-  [[nodiscard]] uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
+  [[nodiscard]] uint32_t* lock_of(uint64_t hash) const {
+    return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)];
+  }
   [[nodiscard]] teal_reach reach(const teal_secret* secret) const;
 
   teal_bucket* buckets_;
