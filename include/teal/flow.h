@@ -84,10 +84,12 @@ TEAL_INLINE uint32_t teal_stamp(uint8_t state, uint32_t now) {
   return (teal_state_is_fine(state) ? now : now >> TEAL_FINE_SHIFT) & TEAL_STAMP_MASK;
 }
 
+/* Of a flow met in its middle data has been seen, by somebody: its reset is no early one. */
 TEAL_INLINE uint64_t teal_val(uint16_t backend, uint8_t pool, uint64_t generation, uint8_t state, uint16_t check,
                               uint32_t now) {
   return (uint64_t)backend << 48 | (uint64_t)(pool & 1) << 47 | (generation & 31) << 42 | (uint64_t)(state & 15) << 38 |
-         (uint64_t)(check & TEAL_CHECK_MASK) << 24 | teal_stamp(state, now);
+         (state == TEAL_FLOW_recovered ? TEAL_VAL_DATA : 0) | (uint64_t)(check & TEAL_CHECK_MASK) << 24 |
+         teal_stamp(state, now);
 }
 
 TEAL_INLINE uint16_t teal_val_backend(uint64_t v) { return (uint16_t)(v >> 48); }

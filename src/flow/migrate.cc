@@ -9,12 +9,13 @@ namespace {
 
 constexpr uint32_t known_layout = 1;  // the one before: the same records; entries are turned into this one's
 
-// An entry of layout 1 in this layout: the highest of its check bits is what says that data was seen now, and the stamp
-// of a handshake is finer.
+// An entry of layout 1 in this layout: the highest of its check bits is what says now that data was seen, which of a flow
+// past its handshake is taken for granted; and the stamp of a handshake is finer.
 uint64_t from_layout_1(uint64_t val, uint32_t now) {
-  val &= ~TEAL_VAL_DATA;
+  val |= TEAL_VAL_DATA;
   const uint8_t state = teal_val_state(val);
   if (!teal_state_is_fine(state)) return val;
+  val &= ~TEAL_VAL_DATA;
   return (val & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(state, now);
 }
 
