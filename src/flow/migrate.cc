@@ -9,8 +9,8 @@ namespace {
 
 constexpr uint32_t known_layout = 1;  // the one before: the same records; entries are turned into this one's
 
-// An entry of layout 1 in this layout: the highest of its check bits is what says now that data was seen, which of a flow
-// past its handshake is taken for granted; and the stamp of a handshake is finer.
+// An entry of layout 1 in this layout: the highest of its check bits is what says now that data was seen, which of a
+// flow past its handshake is taken for granted; and the stamp of a handshake is finer.
 uint64_t from_layout_1(uint64_t val, uint32_t now) {
   val |= TEAL_VAL_DATA;
   const uint8_t state = teal_val_state(val);
