@@ -98,7 +98,7 @@ nlohmann::json report(const std::vector<Row>& rows) {
 Options read(int argc, char** argv) {
   Options o;
   po::options_description d("teal-worker-bench: what a packet costs a DPDK worker");
-  d.add_options()("help", "this")("quick", "up to 100,000 flows, 3 rounds, 65,536 packets a round")(
+  d.add_options()("help", "this")("quick", "up to a million flows, 3 rounds, 65,536 packets a round")(
       "only", po::value(&o.only)->value_name("WORD"), "only subjects whose name contains WORD")(
       "rounds", po::value<uint32_t>()->value_name("N"), "rounds; subjects alternate within one (9)")(
       "flows", po::value<std::vector<uint32_t>>()->multitoken()->value_name("N..."),
