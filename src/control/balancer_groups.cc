@@ -31,13 +31,14 @@ std::optional<GroupView> Balancer::view(const std::string& name) {
       view.config = config->rollout;
     view.services.emplace_back(record.name);
     if (view.untracked.empty()) view.untracked = untracked_of(number);
-    for (uint16_t b : registry_.backends()) {
-      const auto& backend = registry_.backend(b);
-      if (backend.service != number || backend.removed) continue;
-      const BackendStatus status = describe_backend(b, totals);
-      view.pools[backend.pool].backends.push_back(
-          {record.name, status.id, status.address, status.state, status.weight, takes_new_flows(b)});
-    }
+  }
+  for (uint16_t b : registry_.backends()) {
+    const auto& backend = registry_.backend(b);
+    const auto& service = registry_.service(backend.service);
+    if (service.group != group || service.retired || backend.removed) continue;
+    const BackendStatus status = describe_backend(b, totals);
+    view.pools[backend.pool].backends.push_back(
+        {service.name, status.id, status.address, status.state, status.weight, takes_new_flows(b)});
   }
   return view;
 }
