@@ -165,6 +165,12 @@ TEAL_SEPARATE int teal_xdp_touch(struct teal_newcomer *w, uint64_t *slot, uint32
   for (int i = 0; i < 4; i++)
     if (teal_xdp_touch_once(w, slot, how)) break;
   uint64_t was = w->insertion.val, is = w->insertion.replace;
+  /* No longer plain: its packets must find it from now on. */
+  if (teal_val_state(was) == TEAL_FLOW_established && teal_val_state(is) != TEAL_FLOW_established) {
+    struct teal_xdp_view *v = teal_view_at(w->half & 1);
+    struct teal_reach r = {w->half, v ? v->buckets : 0, TEAL_LOCK_XDP};
+    if (v) teal_attend_both(&r, w->insertion.key.hash);
+  }
   uint8_t dir = (uint8_t)(how >> 8), flags = (uint8_t)(how >> 16), two_way = (uint8_t)(how >> 24);
   struct teal_signal_counts *c = teal_signals_at(w->service, was);
   if (!c || (uint8_t)how != TEAL_PROTO_TCP) return w->pins && teal_state_pins(teal_val_state(is));
@@ -223,6 +229,28 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   return 0;
 }
 
+/* The backend of a connection under way, without a look at its entry (teal/settled.h); 0: the table must be asked.
+ * `where`: half | service << 1. A function of its own for the stack's sake. */
+TEAL_SEPARATE uint32_t teal_xdp_settled(uint32_t where, uint64_t key, uint64_t hash) {
+  uint32_t half = where & 1, service = where >> 1 & (TEAL_SERVICES - 1), zero = 0;
+  struct teal_xdp_view *v = teal_view_at(half);
+  if (!v) return 0;
+  const struct teal_service *svc = &v->services[service];
+  uint32_t *word = teal_settled_at(v->buckets, svc->group);
+  uint32_t settled = word ? TEAL_LOAD(word) : 0;
+  if (settled == 0) return 0;
+  struct teal_reach r = teal_reach_of(v, half);
+  uint32_t first = teal_bucket_first(hash, r.buckets), second = teal_bucket_second(hash, r.buckets);
+  uint32_t *a = teal_reach_cells(&r, first), *b = teal_reach_cells(&r, second);
+  if (!a || !b || !teal_cells_settled(teal_cell_of(TEAL_LOAD(a), first), teal_cell_of(TEAL_LOAD(b), second))) return 0;
+  uint32_t pool = (settled - 1) & 1;
+  uint32_t outer = half * TEAL_XDP_MAGLEVS + service * 2 + pool;
+  void *inner = svc->maglev[pool] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;
+  struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+  uint32_t slot = teal_maglev_slot(&v->secret, key, 0, TEAL_MAGLEV_SLOTS);
+  return table && slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
+}
+
 /* Enters insertion.val; afterwards it is what decides. 0 when the key's lock stayed taken. */
 TEAL_SEPARATE int teal_xdp_enter(struct teal_newcomer *w) {
   if (!w) return 0;
@@ -230,14 +258,13 @@ TEAL_SEPARATE int teal_xdp_enter(struct teal_newcomer *w) {
   struct teal_xdp_cpu *cpu = teal_this_cpu();
   if (!v || !cpu) return 0;
   struct teal_reach r = teal_reach_of(v, w->half);
-  struct teal_service_counts *sc = &cpu->service[w->service & (TEAL_SERVICES - 1)];
   struct teal_insertion *n = &w->insertion;
-  uint64_t old = n->replace, wanted = n->val;
   n->displaced = 0;
   n->evicted = 0;
   int result = teal_insert(&r, n);
   cpu->event[TEAL_EV_flows_displaced] += n->displaced;
   cpu->event[TEAL_EV_flows_evicted] += n->evicted;
+  struct teal_service_counts *sc = &cpu->service[w->service & (TEAL_SERVICES - 1)];
   if (result == TEAL_INSERT_BUSY) return 0;
   if (result == TEAL_INSERT_NO_ROOM) {
     cpu->event[TEAL_EV_flows_untracked]++;
@@ -245,6 +272,8 @@ TEAL_SEPARATE int teal_xdp_enter(struct teal_newcomer *w) {
     return 1;
   }
   if (result == TEAL_INSERT_FOUND) return 1;
+  /* Where it was entered, n->val is as it came. */
+  uint64_t old = n->replace, wanted = n->val;
   if (result == TEAL_INSERT_REPLACED && !teal_state_is_over(teal_val_state(old)) &&
       !teal_flow_expired(&v->services[w->service & (TEAL_SERVICES - 1)], old, n->now) &&
       teal_val_backend(old) != teal_val_backend(wanted)) {

@@ -37,6 +37,17 @@ TEAL_INLINE uint32_t *teal_reach_lock(const struct teal_reach *r, uint32_t index
   return line ? (uint32_t *)line + (index & 15) : 0;
 }
 
+/* Words of the groups, then the cells: behind the buckets. */
+TEAL_INLINE uint32_t *teal_settled_at(uint32_t buckets, uint32_t group) {
+  struct teal_line *line = teal_line_at(TEAL_LINE_BUCKETS + buckets + group / 16);
+  return line ? (uint32_t *)line + (group & 15) : 0;
+}
+
+TEAL_INLINE uint32_t *teal_reach_cells(const struct teal_reach *r, uint32_t bucket) {
+  struct teal_line *line = teal_line_at(TEAL_LINE_BUCKETS + r->buckets + TEAL_GROUPS / 16 + bucket / 256);
+  return line ? (uint32_t *)line + (bucket / TEAL_CELLS_A_WORD & 15) : 0;
+}
+
 TEAL_INLINE void teal_reach_pause(void) {}
 
 TEAL_INLINE struct teal_split *teal_split_at(uint32_t group) {

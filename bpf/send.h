@@ -11,7 +11,6 @@
 /* One packet on its way. Everything is inlined: the members live in registers and on the stack. */
 struct teal_trip {
   struct xdp_md *ctx;
-  struct teal_xdp_control *control;
   struct teal_xdp_view *view;
   struct teal_xdp_cpu *cpu;
   uint32_t half;
@@ -44,9 +43,17 @@ TEAL_INLINE int teal_punt(struct teal_trip *t) {
   return teal_drop(t, TEAL_DROP_punt_lost);
 }
 
+/* What teald says of an engine's port. */
+TEAL_INLINE const struct teal_xdp_port *teal_port_at(uint32_t port) {
+  uint32_t zero = 0;
+  struct teal_xdp_control *c = bpf_map_lookup_elem(&teal_control, &zero);
+  return c ? &c->ports[port & (TEAL_XDP_PORTS - 1)] : 0;
+}
+
 /* To the kernel, without the VLAN tags that the port's configuration says are its. */
 TEAL_INLINE int teal_kernel(struct teal_trip *t) {
-  uint32_t tags = t->control->ports[t->port & (TEAL_XDP_PORTS - 1)].tags;
+  const struct teal_xdp_port *port = teal_port_at(t->port);
+  uint32_t tags = port ? port->tags : 0;
   teal_event(t, TEAL_EV_to_kernel);
   if (TEAL_LIKELY(tags == 0) || t->pkt.tags < tags) return XDP_PASS;
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
@@ -66,12 +73,15 @@ TEAL_INLINE int teal_leave(struct teal_trip *t, const struct teal_hop *hop, uint
   t->cpu->event[TEAL_EV_tx_packets]++;
   t->cpu->event[TEAL_EV_tx_bytes] += len;
   if (TEAL_LIKELY(hop->port == t->port)) return XDP_TX;
-  return (int)bpf_redirect(t->control->ports[hop->port & (TEAL_XDP_PORTS - 1)].ifindex, 0);
+  const struct teal_xdp_port *port = teal_port_at(hop->port);
+  return port ? (int)bpf_redirect(port->ifindex, 0) : XDP_ABORTED;
 }
 
 /* Whether this program can send by the hop, or a worker must. */
 TEAL_INLINE int teal_ours_to_send(struct teal_trip *t, const struct teal_hop *hop) {
-  return hop->port == t->port || t->control->ports[hop->port & (TEAL_XDP_PORTS - 1)].kind == TEAL_PORT_XDP;
+  if (TEAL_LIKELY(hop->port == t->port)) return 1;
+  const struct teal_xdp_port *port = teal_port_at(hop->port);
+  return port && port->kind == TEAL_PORT_XDP;
 }
 
 /* The headers of a packet without IP options: 1 and pointers that the verifier knows to be readable and writable. */

@@ -89,14 +89,27 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   return tunnel ? teal_send_tunnel(t, b, traffic_class) : teal_send(t, hop);
 }
 
+/* The backend of a packet that needs no look at the table; 0: it does. */
+TEAL_INLINE uint32_t teal_settle(struct teal_trip *t) {
+  const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
+  if (!(svc->flags & TEAL_SERVICE_SETTLES) || !teal_flags_settled(t->pkt.tcp_flags)) return 0;
+  if (TEAL_UNLIKELY(teal_goes_long(t->key.hash, t->now))) return 0;
+  return teal_xdp_settled(t->half | (t->service & (TEAL_SERVICES - 1)) << 1, t->key.key, t->key.hash);
+}
+
 /* Stages 3 to 5 of a client's packet. */
 TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
+  uint32_t backend = teal_settle(t);
+  if (backend != 0) {
+    if (TEAL_UNLIKELY(teal_worker_sends(t, svc, backend))) return teal_punt(t);
+    teal_event(t, TEAL_EV_settled);
+    return teal_forward(t, svc, backend);
+  }
   struct teal_reach r = teal_reach_of(t->view, t->half);
   uint64_t val = 0;
   uint64_t *slot = teal_find(&r, &t->key, &val);
   enum teal_action action = teal_decide(svc, val, t->proto, t->pkt.tcp_flags, t->now);
-  uint32_t backend;
   if (TEAL_LIKELY(slot && action == TEAL_ACT_KEEP)) {
     backend = teal_val_backend(val);
     if (TEAL_UNLIKELY(teal_worker_sends(t, svc, backend))) return teal_punt(t);
@@ -127,11 +140,20 @@ TEAL_INLINE uint32_t teal_match(struct teal_trip *t, const struct teal_addr *add
   return teal_match_find(t->view->match, t->view->match_mask & (TEAL_XDP_MATCH - 1), s, key);
 }
 
+/* What stands for the value of a reply's entry when there is none: no entry's value. (The stack is short.) */
+#define TEAL_SETTLED_REPLY 1ull /* not looked for */
+#define TEAL_SHARED_REPLY 2ull  /* looked for in vain under each service of the endpoint */
+
 /* Stages 3 to 5 of a NAT backend's reply. */
 TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   struct teal_reach r = teal_reach_of(t->view, t->half);
-  uint64_t val = 0;
-  uint64_t *slot = teal_find(&r, &t->key, &val);
+  uint64_t val = 0, *slot = 0;
+  /* What a backend sends to the host itself is no reply; its flow's cells may be another's. The service of a settled
+   * reply is the only one of its endpoint. */
+  if (teal_settle(t) == t->backend && !teal_in_filter(t->view->local_filter, &t->client))
+    val = TEAL_SETTLED_REPLY;
+  else
+    slot = teal_find(&r, &t->key, &val);
   int shared = t->view->endpoints[endpoint & (TEAL_XDP_ENDPOINTS - 1)].count > 1;
   if (TEAL_UNLIKELY(shared) && (!slot || teal_val_backend(val) != t->backend)) {
     struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_KEEP, 0, t->pkt.dport);
@@ -145,9 +167,10 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
       slot = teal_find(&r, &t->key, &val);
       if (slot && teal_val_backend(val) != t->backend) slot = 0;
     }
+    if (!slot) val = TEAL_SHARED_REPLY;
   }
   /* What answers the host itself (a health check, an operator's curl) answers no client. */
-  if (TEAL_UNLIKELY(slot == 0) && teal_match(t, &t->client, 0, 0, TEAL_MATCH_LOCAL)) return teal_kernel(t);
+  if (TEAL_UNLIKELY(slot == 0) && val != TEAL_SETTLED_REPLY && teal_match(t, &t->client, 0, 0, TEAL_MATCH_LOCAL)) return teal_kernel(t);
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
   if (TEAL_LIKELY(slot != 0)) {
     if (TEAL_UNLIKELY(teal_val_backend(val) != t->backend)) return teal_drop(t, TEAL_DROP_reply_mismatch);
@@ -163,9 +186,11 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   if (TEAL_UNLIKELY(t->pkt.l3_len > hop->mtu || !teal_ours_to_send(t, hop))) return teal_punt(t);
   if (TEAL_LIKELY(slot != 0)) {
     teal_touch(t, svc, slot, val, TEAL_TO_CLIENT, t->pkt.dport);
+  } else if (val == TEAL_SETTLED_REPLY) {
+    teal_event(t, TEAL_EV_settled);
   } else {
     /* The backend knows best which flows are its own: one that the table lost is entered again from its reply. */
-    int enters = t->proto == TEAL_PROTO_TCP && !shared &&
+    int enters = t->proto == TEAL_PROTO_TCP && val != TEAL_SHARED_REPLY &&
                  !(t->pkt.tcp_flags & (TEAL_TCP_RST | TEAL_TCP_SYN | TEAL_TCP_FIN));
     if (enters) {
       struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_RECOVER, 0, t->pkt.dport);
@@ -261,30 +286,31 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
   t->cpu->event[TEAL_EV_rx_bytes] += t->frame_len;
   if (TEAL_UNLIKELY(pkt->kind == TEAL_KIND_BAD)) return teal_drop(t, pkt->reason);
   if (data + sizeof(struct teal_eth) > end) return XDP_ABORTED; /* parse has seen to it; the verifier has not */
-  const uint8_t *mac = t->control->ports[t->port & (TEAL_XDP_PORTS - 1)].mac;
+  const struct teal_xdp_port *port = teal_port_at(t->port);
+  if (!port) return XDP_ABORTED;
+  const uint8_t *mac = port->mac;
   if (*(uint32_t *)data != *(const uint32_t *)mac || *(uint16_t *)(data + 4) != *(const uint16_t *)(mac + 4)) {
     if (data[0] & 1) return teal_kernel(t);
     return teal_drop(t, TEAL_DROP_not_our_mac);
   }
   if (pkt->kind == TEAL_KIND_OTHER) return teal_kernel(t);
-  struct teal_addr src, dst;
-  if (!teal_addresses(t, &src, &dst)) return XDP_ABORTED;
-  if (TEAL_UNLIKELY(pkt->kind != TEAL_KIND_L4)) return teal_unusual(t, &src, &dst);
+  struct teal_addr dst, *src = &t->client; /* a reply's client is dst; the stack is short */
+  if (!teal_addresses(t, src, &dst)) return XDP_ABORTED;
+  if (TEAL_UNLIKELY(pkt->kind != TEAL_KIND_L4)) return teal_unusual(t, src, &dst);
 
   int plain = pkt->l4 - pkt->l3 == (t->family == 4 ? (int)sizeof(struct teal_ipv4) : (int)sizeof(struct teal_ipv6));
   uint32_t s = teal_match(t, &dst, pkt->dport, t->proto, TEAL_MATCH_VIP);
   if (s != 0 && s < TEAL_SERVICES && teal_addr_equal(&t->view->services[s].vip, &dst)) {
-    if (TEAL_UNLIKELY(teal_martian(t->family, &src))) return teal_drop(t, TEAL_DROP_martian_source);
+    if (TEAL_UNLIKELY(teal_martian(t->family, src))) return teal_drop(t, TEAL_DROP_martian_source);
     if (TEAL_UNLIKELY(!plain)) return teal_punt(t); /* IP options, extension headers */
     t->service = s;
-    t->client = src;
-    t->key = teal_key_of(&t->view->secret, t->family, &src, pkt->sport, (uint16_t)s);
+    t->key = teal_key_of(&t->view->secret, t->family, src, pkt->sport, (uint16_t)s);
     return teal_to_backend(t);
   }
-  uint32_t e = teal_match(t, &src, pkt->sport, t->proto, TEAL_MATCH_ENDPOINT);
+  uint32_t e = teal_match(t, src, pkt->sport, t->proto, TEAL_MATCH_ENDPOINT);
   /* A bare SYN out of a service's port opens a connection of the backend's own; it answers nobody. */
   int opens = t->proto == TEAL_PROTO_TCP && (pkt->tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_ACK)) == TEAL_TCP_SYN;
-  if (e == 0 || opens || !teal_addr_equal(&t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)].addr, &src))
+  if (e == 0 || opens || !teal_addr_equal(&t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)].addr, src))
     return teal_kernel(t);
   if (TEAL_UNLIKELY(!plain)) return teal_punt(t);
   const struct teal_endpoint *at = &t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)];
@@ -313,13 +339,13 @@ int teal_xdp(struct xdp_md *ctx) {
   struct teal_trip t;
   t.ctx = ctx;
   t.cpu = teal_this_cpu();
-  t.control = bpf_map_lookup_elem(&teal_control, &zero);
-  if (!t.cpu || !t.control) return XDP_PASS;
+  struct teal_xdp_control *control = bpf_map_lookup_elem(&teal_control, &zero);
+  if (!t.cpu || !control) return XDP_PASS;
   TEAL_STORE(&t.cpu->turn, t.cpu->turn + 1);
   int verdict = XDP_PASS;
-  t.half = TEAL_LOAD(&t.control->half) & 1;
+  t.half = TEAL_LOAD(&control->half) & 1;
   t.view = teal_view_at(t.half);
-  int port = teal_port_of(t.control, ctx->ingress_ifindex);
+  int port = teal_port_of(control, ctx->ingress_ifindex);
   if (t.view && port >= 0) {
     t.port = (uint32_t)port;
     t.now = teal_clock();

@@ -26,7 +26,7 @@ int fill(const std::string& file, uint64_t capacity, uint32_t flows, const std::
   for (const uint16_t b : registry.backends())
     if (service != 0 && registry.backend(b).service == service && registry.backend(b).pool == TEAL_BLUE) backend = b;
   if (backend == 0) throw std::runtime_error(file + ": no service '" + name + "' with a blue backend in it");
-  flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(), storage.owner());
+  flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(), storage.owner(), storage.cells());
   const uint32_t now = storage.now();
   flow::InsertCounts counts;
   uint32_t entered = 0;

@@ -59,6 +59,7 @@ Lane::Lane(BenchWorld& world, uint16_t queue) : world_(world), queue_(queue), si
   shared.table = &world.table();
   shared.head = &world.storage().head();
   shared.splits = world.storage().splits();
+  shared.settled = world.storage().settled();
   shared.ports[0] = {BenchWorld::port_mac, 0, true};
   shared.pools = {pool_, pool_};
   shared.wanted = wanted_;

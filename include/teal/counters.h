@@ -65,7 +65,8 @@
   X(neighbour_held, "packets held while the kernel resolved a next hop")                                 \
   X(hairpin, "packets of clients that are backends themselves")                                          \
   X(mss_clamped, "SYN segments whose MSS option was lowered")                                            \
-  X(punted, "packets that the XDP program gave to a worker: fragments, options, errors, too big, unresolved")
+  X(punted, "packets that the XDP program gave to a worker: fragments, options, errors, too big, unresolved") \
+  X(settled, "packets of connections under way that needed no look at the flow table")
 
 enum teal_drop {
 #define X(name, text) TEAL_DROP_##name,

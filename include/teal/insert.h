@@ -7,6 +7,7 @@
  *   const struct teal_secret *teal_reach_secret(const struct teal_reach *);             NULL: out of reach
  *   struct teal_bucket *teal_reach_bucket(const struct teal_reach *, uint32_t index);   NULL: out of reach
  *   uint32_t *teal_reach_lock(const struct teal_reach *, uint32_t index);               NULL: out of reach
+ *   uint32_t *teal_reach_cells(const struct teal_reach *, uint32_t bucket);             the word of its cell; NULL: none
  *   void teal_reach_pause(void);
  *   TEAL_LOCK_TRIES   how often a lock word is tried
  *   TEAL_STEP   what stands in front of the steps of an insertion: TEAL_INLINE, or a function that BPF's verifier walks
@@ -56,6 +57,18 @@ TEAL_INLINE void teal_release(const struct teal_reach *r, uint32_t index) {
   if (word) teal_unlock(word);
 }
 
+/* An entry of the bucket that its packets must find has been written. */
+TEAL_INLINE void teal_attend(const struct teal_reach *r, uint32_t bucket) {
+  uint32_t *word = teal_reach_cells(r, bucket);
+  if (word) teal_cell_attend(word, bucket);
+}
+
+/* The same for who knows the key and not the bucket. */
+TEAL_INLINE void teal_attend_both(const struct teal_reach *r, uint64_t hash) {
+  teal_attend(r, teal_bucket_first(hash, r->buckets));
+  teal_attend(r, teal_bucket_second(hash, r->buckets));
+}
+
 /* Where the key's value stands, NULL when it has no entry. A miss may be one that a displacement under way makes. */
 TEAL_INLINE uint64_t *teal_find(const struct teal_reach *r, const struct teal_flow_key *key, uint64_t *val) {
   struct teal_bucket *b = teal_reach_bucket(r, teal_bucket_first(key->hash, r->buckets));
@@ -71,13 +84,16 @@ TEAL_INLINE uint64_t *teal_find(const struct teal_reach *r, const struct teal_fl
   return 0;
 }
 
-/* Moves the entry of `key` from slot i of `b` to bucket `other`: copy, then free, under the moved key's lock, so that a
+/* Moves the entry of `key` from slot i of `b` to another bucket: copy, then free, under the moved key's lock, so that a
  * reader finds one or both; a reader that passes between them misses and looks again under that lock. 1 when it moved. */
-TEAL_INLINE int teal_move_locked(struct teal_bucket *b, int i, uint64_t key, struct teal_bucket *other) {
+TEAL_INLINE int teal_move_locked(const struct teal_reach *r, struct teal_bucket *b, int i, uint64_t key, uint32_t to_bucket) {
+  struct teal_bucket *other = teal_reach_bucket(r, to_bucket);
+  if (!other) return 0;
   uint64_t v = TEAL_LOAD(&b->val[i]);
   if (TEAL_LOAD(&b->key[i]) != key || v == 0) return 0;
   int to = teal_bucket_claim(other, key, v);
   if (to < 0) return 0;
+  teal_attend(r, to_bucket);
   for (int t = 0; t < TEAL_MOVE_TRIES; t++) {
     if (TEAL_CAS(&b->val[i], v, 0)) {
       TEAL_STORE(&b->key[i], 0);
@@ -98,10 +114,10 @@ TEAL_INLINE uint32_t teal_other_bucket(uint64_t hash, uint32_t buckets, uint32_t
   return to != at ? to : teal_bucket_second(hash, buckets);
 }
 
-/* Slot `i` of bucket `at`: free already (1), or freed by a move (1), or not (0). Locks beside that of index `held` are
+/* Slot `i` of bucket `at`: free already (1), or freed by a move (2), or not (0). Locks beside that of index `held` are
  * only tried: no two writers wait in a circle. */
-TEAL_STEP int teal_vacate(const struct teal_reach *r, uint32_t at, uint32_t i, uint32_t held, struct teal_insertion *n) {
-  if (!r || !n) return 0;
+TEAL_STEP int teal_vacate(const struct teal_reach *r, uint32_t at, uint32_t i, uint32_t held) {
+  if (!r) return 0;
   const struct teal_secret *secret = teal_reach_secret(r);
   struct teal_bucket *b = teal_reach_bucket(r, at);
   if (!b || !secret) return 0;
@@ -109,20 +125,28 @@ TEAL_STEP int teal_vacate(const struct teal_reach *r, uint32_t at, uint32_t i, u
   uint64_t key = TEAL_LOAD(&b->key[i]);
   if (key == 0) return 1;
   uint64_t hash = teal_hash64(secret, key);
-  struct teal_bucket *other = teal_reach_bucket(r, teal_other_bucket(hash, r->buckets, at));
-  uint32_t index = teal_lock_index(hash, TEAL_LOCKS - 1);
-  uint32_t *word = teal_reach_lock(r, index);
-  if (!other || !word || (index != held && !teal_lock_try(word, r->owner))) return 0;
-  int moved = teal_move_locked(b, (int)i, key, other);
-  if (index != held) teal_unlock(word);
-  n->displaced += (uint32_t)moved;
-  return moved;
+  uint32_t to = teal_other_bucket(hash, r->buckets, at);
+  uint32_t *word = 0;
+  if (teal_lock_index(hash, TEAL_LOCKS - 1) != held) {
+    word = teal_reach_lock(r, teal_lock_index(hash, TEAL_LOCKS - 1));
+    if (!word || !teal_lock_try(word, r->owner)) return 0;
+  }
+  int moved = teal_move_locked(r, b, (int)i, key, to);
+  if (word) teal_unlock(word);
+  return moved * 2;
+}
+
+/* Slot `i` of bucket `at` is free afterwards (1), or not (0); a move is counted. */
+TEAL_INLINE int teal_vacated(const struct teal_reach *r, uint32_t at, uint32_t i, uint32_t held, struct teal_insertion *n) {
+  int done = teal_vacate(r, at, i, held);
+  n->displaced += (uint32_t)done >> 1;
+  return done != 0;
 }
 
 /* Frees a slot of bucket `at` by one move. */
 TEAL_INLINE int teal_make_room(const struct teal_reach *r, uint32_t at, uint32_t held, struct teal_insertion *n) {
   for (uint32_t i = 0; i < TEAL_BUCKET_SLOTS; i++)
-    if (teal_vacate(r, at, i, held, n)) return 1;
+    if (teal_vacated(r, at, i, held, n)) return 1;
   return 0;
 }
 
@@ -136,7 +160,7 @@ TEAL_STEP int teal_make_room_twice(const struct teal_reach *r, uint32_t at, uint
     uint64_t key = TEAL_LOAD(&b->key[i]);
     if (key == 0) return 1;
     uint32_t to = teal_other_bucket(teal_hash64(secret, key), r->buckets, at);
-    if (teal_make_room(r, to, held, n) && teal_vacate(r, at, i, held, n)) return 1;
+    if (teal_make_room(r, to, held, n) && teal_vacated(r, at, i, held, n)) return 1;
   }
   return 0;
 }
@@ -191,9 +215,15 @@ TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held,
   if (!r || !n) return -1;
   uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
   struct teal_bucket *a = teal_reach_bucket(r, first);
-  if (a && teal_bucket_claim(a, n->key.key, n->val) >= 0) return 1;
+  if (a && teal_bucket_claim(a, n->key.key, n->val) >= 0) {
+    teal_attend(r, first);
+    return 1;
+  }
   struct teal_bucket *b = teal_reach_bucket(r, second);
-  if (b && teal_bucket_claim(b, n->key.key, n->val) >= 0) return 1;
+  if (b && teal_bucket_claim(b, n->key.key, n->val) >= 0) {
+    teal_attend(r, second);
+    return 1;
+  }
   if (teal_make_room(r, first, held, n) || teal_make_room(r, second, held, n)) return 0;
   if (teal_evict(r, held, TEAL_STALE_TICKS, n)) return 0;
   if (teal_make_room_twice(r, first, held, n) || teal_make_room_twice(r, second, held, n)) return 0;
@@ -209,7 +239,10 @@ TEAL_INLINE int teal_insert_locked(const struct teal_reach *r, uint32_t held, st
     int same = n->replace != 0 && teal_val_backend(there) == teal_val_backend(n->replace) &&
                teal_val_generation(there) == teal_val_generation(n->replace) &&
                teal_val_state(there) == teal_val_state(n->replace);
-    if (same && TEAL_CAS(slot, there, n->val)) return TEAL_INSERT_REPLACED;
+    if (same && TEAL_CAS(slot, there, n->val)) {
+      teal_attend_both(r, n->key.hash);
+      return TEAL_INSERT_REPLACED;
+    }
     uint64_t now = TEAL_LOAD(slot);
     if (now == 0) return TEAL_INSERT_NO_ROOM;
     n->val = now;

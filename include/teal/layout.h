@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
  *
- * The memory that outlives teald: one file (or, on xdp ports, BPF arrays) with head, locks, splits, numbers, buckets.
+ * The memory that outlives teald: one file (or, on xdp ports, BPF arrays) with head, locks, splits, numbers, buckets,
+ * and what of them is settled.
  * A starting teald compares magic, layout and sizes before it believes a byte of it.
  */
 #ifndef TEAL_LAYOUT_H
 #define TEAL_LAYOUT_H
 
 #include "teal/service.h"
+#include "teal/settled.h"
 #include "teal/split.h"
 #include "teal/table.h"
 
 #define TEAL_MAGIC 0x31656c6261546c54ull /* "TlTable1" */
-#define TEAL_LAYOUT 2 /* 1: ticks of 1/16 s as the clock, 14 check bits */
+#define TEAL_LAYOUT 3 /* 1: ticks of 1/16 s as the clock, 14 check bits; 2: nothing behind the buckets */
 #define TEAL_LOCKS 65536u
 #define TEAL_GROUPS 4096u
 #define TEAL_SERVICES 4096u
@@ -71,5 +73,9 @@ TEAL_STATIC_ASSERT(sizeof(struct teal_backend_record) == 128, "backend record");
 #define TEAL_AT_SERVICES (TEAL_AT_GROUPS + TEAL_GROUPS * sizeof(struct teal_group_record))
 #define TEAL_AT_BACKENDS (TEAL_AT_SERVICES + TEAL_SERVICES * sizeof(struct teal_service_record))
 #define TEAL_AT_BUCKETS (TEAL_AT_BACKENDS + TEAL_BACKENDS * sizeof(struct teal_backend_record))
+/* Behind the buckets, whose number a table chooses (teal/settled.h). */
+#define TEAL_AT_SETTLED(buckets) (TEAL_AT_BUCKETS + (uint64_t)(buckets) * sizeof(struct teal_bucket))
+#define TEAL_AT_CELLS(buckets) (TEAL_AT_SETTLED(buckets) + TEAL_GROUPS * 4ull)
+#define TEAL_AT_END(buckets) (TEAL_AT_CELLS(buckets) + ((uint64_t)(buckets) + 255) / 256 * 64)
 
 #endif

@@ -18,6 +18,7 @@ enum teal_service_flags {
   TEAL_SERVICE_PREVIEW = 8,  /* chosen clients' new flows go to the preview pool */
   TEAL_SERVICE_PREVIEW_GREEN = 16, /* which is green; else blue */
   TEAL_SERVICE_AFFINITY = 32,
+  TEAL_SERVICE_SETTLES = 64, /* its connections may go without the table (teal/settled.h) */
 };
 
 struct teal_service {
@@ -118,6 +119,12 @@ TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_add
 TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {
   uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
   return x >> 20; /* 12 bits */
+}
+
+/* A filter of 4,096 bits over addresses, by the same bit: 0 says that the address is not among them. */
+TEAL_INLINE int teal_in_filter(const uint64_t *filter, const struct teal_addr *a) {
+  uint32_t bit = teal_hairpin_bit(a);
+  return (int)(filter[bit / 64 & 63] >> (bit % 64) & 1);
 }
 
 #define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */

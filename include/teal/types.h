@@ -36,6 +36,7 @@ TEAL_INLINE uint64_t teal_swap64(uint64_t x) { return __builtin_bswap64(x); }
 #define TEAL_LOAD(p) (*(const volatile __typeof__(*(p)) *)(p))
 #define TEAL_STORE(p, v) (*(volatile __typeof__(*(p)) *)(p) = (v))
 #define TEAL_CAS(p, from, to) (__sync_val_compare_and_swap((p), (from), (to)) == (from))
+#define TEAL_OR(p, bits) ((void)__sync_fetch_and_or((p), (bits)))
 #define TEAL_COUNT(p) ((void)__sync_fetch_and_add((p), 1)) /* a counter that CPUs may share */
 /* Headers lie at any address. BPF reaches them by whole words all the same; told that they are packed, clang 14 would go
  * byte by byte. (Their sizes are asserted: there is nothing to pack.) */
@@ -55,6 +56,7 @@ TEAL_INLINE uint64_t teal_swap64(uint64_t x) { return __builtin_bswap64(x); }
 #define TEAL_LOAD(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define TEAL_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define TEAL_CAS(p, from, to) (__sync_bool_compare_and_swap((p), (from), (to)))
+#define TEAL_OR(p, bits) ((void)__atomic_fetch_or((p), (bits), __ATOMIC_SEQ_CST))
 #define TEAL_COUNT(p) ((void)++*(p)) /* a worker has counters of its own */
 #endif
 

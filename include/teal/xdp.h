@@ -10,7 +10,7 @@
 #include "teal/layout.h"
 #include "teal/route.h"
 
-#define TEAL_XDP_VERSION 2     /* of everything in this file: a program of another version is not fed this one's views */
+#define TEAL_XDP_VERSION 3     /* of everything in this file: a program of another version is not fed this one's views */
 #define TEAL_XDP_PORTS 32u
 #define TEAL_XDP_PORT_SLOTS 256u
 #define TEAL_XDP_QUEUES 64u    /* receive queues a port */
@@ -48,6 +48,7 @@ struct teal_xdp_view {
   uint32_t hairpin_mask4; /* host order; ~0: none */
   struct teal_addr hairpin4, hairpin6;
   uint64_t hairpin_filter[TEAL_HAIRPIN_BITS / 64];
+  uint64_t local_filter[TEAL_HAIRPIN_BITS / 64];
   struct teal_route_lengths lengths;
   struct teal_route_lengths previews;
   struct teal_service services[TEAL_SERVICES] __attribute__((aligned(64)));

@@ -25,6 +25,7 @@ Balancer::Balancer(const model::Config& config, std::string file, flow::Storage&
       engine_(engine),
       registry_(storage),
       sweeper_(table, storage.head().secret),
+      settler_(storage),
       busy_(config.engine.workers) {
   changed_at_.fill(begin_);  // what an earlier teald changed may have been a moment ago
   config_.services = model::with_previews(config_.services);
@@ -41,6 +42,8 @@ void Balancer::publish() {
   in.topology = topology_;
   leave_out_the_unhealthy(in);
   auto next = std::make_unique<const model::Snapshot>(in, maglev_);
+  if (const model::Snapshot* now = engine_.snapshot(); now != nullptr && settler_.unsettle(now->view(), next->view()))
+    engine_.synchronize();
   engine_.publish(std::move(next));
   set_ageing();
   const bool first = !std::exchange(started_, true);
@@ -55,6 +58,17 @@ void Balancer::set_ageing() {
     std::copy(std::begin(service.timeout), std::end(service.timeout), ageing_[i].timeout.begin());
     for (uint8_t pool = 0; pool < 2; pool++) ageing_[i].keep_idle[pool] = idle_kept_.contains({service.group, pool});
   }
+  settler_.tell(view, ageing_);
+}
+
+// Flows that the table had no room for are looked up again and again until it has: they must not settle.
+void Balancer::begin_walk() {
+  if (engine_.snapshot() == nullptr) return;
+  std::set<uint16_t> hindered;
+  for (uint16_t number : registry_.services())
+    if (lately_untracked(number)) hindered.insert(registry_.service(number).group);
+  settler_.begin_walk(engine_.snapshot()->view(), hindered);
+  settler_.tell(engine_.snapshot()->view(), ageing_);
 }
 
 void Balancer::set_topology(const model::Topology& topology) {
@@ -72,7 +86,9 @@ void Balancer::tick() {
   while (const auto wanted = engine_.wanted_neighbour()) resolve(*wanted);
   // A whole walk takes a second: fine for timeouts, and a slice stays well under a millisecond.
   const uint32_t slice = std::max<uint32_t>(256, table_.bucket_count() / 100 + 1);
+  if (sweeper_.at_begin()) begin_walk();
   if (sweeper_.step(slice, engine_.now(), ageing_)) {
+    settler_.end_walk();
     census_at_ = Clock::now();
     if (registry_.collect(sweeper_.census(), sweeper_.walks())) {
       directory_.reset();

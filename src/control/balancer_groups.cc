@@ -104,8 +104,10 @@ std::vector<std::pair<uint16_t, std::string>> Balancer::numbers(const std::strin
   return out;
 }
 
-// The instant: previous first, then current; then wait until nobody can decide by the old word any more.
+// The instant: previous first, then current; then wait until nobody can decide by the old word any more. Before it
+// every packet of the group looks for its entry again.
 uint64_t Balancer::store_split(uint16_t group, const teal_split& next) {
+  if (settler_.unsettle(group)) engine_.synchronize();
   teal_split& split = registry_.split(group);
   TEAL_STORE(&split.previous, next.previous);
   TEAL_STORE(&split.current, next.current);

@@ -64,10 +64,14 @@ std::optional<Problem> Balancer::refuse(uint16_t group, model::Pool to, bool for
   return std::nullopt;
 }
 
-std::string Balancer::untracked_of(uint16_t number) const {
+bool Balancer::lately_untracked(uint16_t number) const {
   const auto seen = untracked_.find(number);
-  if (seen == untracked_.end() || seen->second.first == 0 || Clock::now() - seen->second.second >= untracked_memory)
-    return {};
+  return seen != untracked_.end() && seen->second.first != 0 && Clock::now() - seen->second.second < untracked_memory;
+}
+
+std::string Balancer::untracked_of(uint16_t number) const {
+  if (!lately_untracked(number)) return {};
+  const auto seen = untracked_.find(number);
   return fmt::format(
       "service '{}': {} packets were forwarded without a table entry, the last {} s ago; their flows could move, "
       "expected none for {} s (or force, or a larger engine.flows)",

@@ -167,6 +167,7 @@ Engine::Engine(const model::Config& config, flow::Storage& storage, flow::Table&
   start_eal(config, i.cpus);
   i.shared.head = &storage.head();
   i.shared.splits = storage.splits();
+  i.shared.settled = storage.settled();
   i.make_pools();
   try {
     for (uint16_t number = 0; number < config.ports.size(); number++)

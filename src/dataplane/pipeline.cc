@@ -36,14 +36,17 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
   tsc_ = tsc;
   Item items[burst];
   Item* const end = gather(packets, count, port, items);
-  for (const Item* item = items; item < end; item++)
-    if (TEAL_UNLIKELY(flow::Table::same_keys(item->bucket, item->key.key) == 0))
+  for (Item* item = items; item < end; item++) {
+    if (item->pool != 0)
+      settle(*item);
+    else if (TEAL_UNLIKELY(flow::Table::same_keys(item->bucket, item->key.key) == 0))
       rte_prefetch0(table_.second(item->key.hash));
+  }
   for (Item* item = items; item < end; item++) balance(*item);
 }
 
 // Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards, their buckets on the way to the
-// cache.
+// cache, or, where these may not be needed, the cells that tell.
 [[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, uint16_t port, Item* end) {
   for (unsigned i = 0; i < count; i++) {
     if (i + 4 < count) rte_prefetch0(rte_pktmbuf_mtod(packets[i + 4], void*));
@@ -54,7 +57,12 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
     const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
     if (TEAL_UNLIKELY(!teal_parse_common(data, data + item.m->data_len, &item.pkt))) parse_other(item);
     if (TEAL_LIKELY(match(item))) {
-      rte_prefetch0(item.bucket);
+      if (may_settle(item)) {
+        rte_prefetch0(table_.cells(teal_bucket_first(item.key.hash, table_.bucket_count())));
+        rte_prefetch0(table_.cells(teal_bucket_second(item.key.hash, table_.bucket_count())));
+      } else {
+        rte_prefetch0(item.bucket);
+      }
       end++;
     }
   }
@@ -67,6 +75,8 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
 }
 
 bool Pipeline::classify(Item& item) {
+  item.pool = 0;
+  item.direct = 0;
   return match(item);
 }
 void Pipeline::finish(Item& item) {
@@ -140,8 +150,35 @@ TEAL_HOT bool Pipeline::match(Item& item) {
   kernel(item.m, item.in_port, pkt);
 }
 
+// Whether its cells can spare the packet the table: sets item.pool, and item.direct to none.
+TEAL_HOT bool Pipeline::may_settle(Item& item) const {
+  item.pool = 0;
+  item.direct = 0;
+  const teal_service& service = view_->services[item.service];
+  if (!(service.flags & TEAL_SERVICE_SETTLES) || !teal_flags_settled(item.pkt.tcp_flags)) return false;
+  if (TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return false;
+  item.pool = static_cast<uint8_t>(TEAL_LOAD(&shared_.settled[service.group]));
+  return item.pool != 0;
+}
+
+// Stages 3 and 4 without the table, for who has item.pool; when they cannot be, item.direct stays none.
+TEAL_HOT void Pipeline::settle(Item& item) const {
+  const uint32_t table = view_->services[item.service].maglev[(item.pool - 1) & 1];
+  if (TEAL_UNLIKELY(!table_.settled(item.key.hash) || table == 0)) return rte_prefetch0(item.bucket);
+  const uint16_t backend = view_->maglev[table][teal_maglev_slot(secret_, item.key.key, 0, model::maglev_slots)];
+  // What a backend sends to the host itself is no reply; its flow's cells may be another's.
+  if (item.dir == TEAL_TO_CLIENT && (backend != item.backend || teal_in_filter(view_->local_filter, &item.client)))
+    return rte_prefetch0(item.bucket);
+  item.direct = backend;
+}
+
 // Stages 3 to 5 of one packet.
 TEAL_HOT void Pipeline::balance(Item& item) {
+  if (item.direct != 0) {
+    if (item.dir == TEAL_TO_CLIENT) return to_client(item, nullptr, 0);
+    counters_.event[TEAL_EV_settled]++;
+    return rewrite(item, view_->services[item.service], item.direct);
+  }
   uint64_t val = 0;
   uint64_t* slot = table_.find(item.bucket, item.key, &val);
   if (TEAL_UNLIKELY(slot == nullptr)) val = 0;
@@ -164,6 +201,9 @@ void Pipeline::move_on(uint64_t* slot, uint64_t val, const Item& item, const tea
       return;
     }
     if (TEAL_CAS(slot, val, next)) {
+      // No longer plain: its packets must find it from now on.
+      if (teal_val_state(val) == TEAL_FLOW_established && teal_val_state(next) != TEAL_FLOW_established)
+        table_.attend(item.key.hash);
       if (item.pkt.proto == TEAL_PROTO_TCP)
         teal_signal_count(&counters_.signals_of(item.service, val), teal_signals_of(val, next, item.dir, two_way),
                           teal_val_fine_age(val, now_));
@@ -265,6 +305,7 @@ bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
 }
 
 TEAL_HOT void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
+  const bool settled = item.direct != 0;
   const bool shared = view_->endpoints[item.endpoint].count > 1;
   if (shared && (slot == nullptr || teal_val_backend(val) != item.backend)) {
     slot = nullptr;
@@ -272,7 +313,7 @@ TEAL_HOT void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
     find_reply(item, &slot, &val);
   }
   // What answers the host itself (a health check, an operator's curl) answers no client.
-  if (TEAL_UNLIKELY(slot == nullptr) && is_local(item)) return kernel(item.m, item.in_port, item.pkt);
+  if (TEAL_UNLIKELY(slot == nullptr) && !settled && is_local(item)) return kernel(item.m, item.in_port, item.pkt);
   const teal_service& service = view_->services[item.service];
   const bool tcp = item.pkt.proto == TEAL_PROTO_TCP;
   if (TEAL_LIKELY(slot != nullptr)) {
@@ -286,6 +327,8 @@ TEAL_HOT void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   }
   if (TEAL_LIKELY(slot != nullptr)) {
     touch(slot, val, item, service);
+  } else if (settled) {
+    counters_.event[TEAL_EV_settled]++;
   } else {
     counters_.event[TEAL_EV_reply_untracked]++;
     // The backend knows best which flows are its own: one that the table lost is entered again from its reply.

@@ -7,7 +7,8 @@
 namespace teal::flow {
 namespace {
 
-constexpr uint32_t known_layout = 1;  // the one before: the same records; entries are turned into this one's
+// Earlier layouts have the same records. Entries of the first are turned into this one's; the second's are the same.
+constexpr uint32_t first_layout = 1;
 
 // An entry of layout 1 in this layout: the highest of its check bits is what says now that data was seen, which of a
 // flow past its handshake is taken for granted; and the stamp of a handshake is finer.
@@ -56,7 +57,8 @@ void follow(const Table& table, const teal_flow_key& key, uint64_t old, uint32_t
       const uint64_t state = joined(teal_val_state(old), teal_val_state(here));
       next = (here & ~(15ull << 38)) | state << 38;
     }
-    if (next == here || TEAL_CAS(slot, here, next)) return;
+    if (next == here) return;
+    if (TEAL_CAS(slot, here, next)) return table.attend(key.hash);
   }
 }
 
@@ -69,10 +71,9 @@ Migration::Migration(const void* old, uint64_t bytes, std::string name) : old_(o
   const teal_head& h = *at<teal_head>(0);
   if (bytes < TEAL_AT_BUCKETS || TEAL_LOAD(&h.magic) != TEAL_MAGIC)
     refuse("holds no flow table, expected one to carry flows over from");
-  if (h.layout != known_layout && h.layout != TEAL_LAYOUT)
+  if (h.layout < first_layout || h.layout > TEAL_LAYOUT)
     refuse("layout " + std::to_string(h.layout) + ", expected one that this teald can read (" +
-           std::to_string(known_layout) + (TEAL_LAYOUT == known_layout ? "" : ", " + std::to_string(TEAL_LAYOUT)) +
-           ")");
+           std::to_string(first_layout) + " to " + std::to_string(TEAL_LAYOUT) + ")");
   if (h.buckets < 2 || bytes < TEAL_AT_BUCKETS + h.buckets * sizeof(teal_bucket))
     refuse("has " + std::to_string(h.buckets) + " buckets in " + std::to_string(bytes) + " bytes");
 }
@@ -80,7 +81,7 @@ Migration::Migration(const void* old, uint64_t bytes, std::string name) : old_(o
 // The old clock, in fine ticks.
 uint32_t Migration::rested() const {
   const teal_head& h = *at<teal_head>(0);
-  return h.layout == known_layout ? TEAL_LOAD(&h.tick) << TEAL_FINE_SHIFT : TEAL_LOAD(&h.tick);
+  return h.layout == first_layout ? TEAL_LOAD(&h.tick) << TEAL_FINE_SHIFT : TEAL_LOAD(&h.tick);
 }
 
 void Migration::begin(Storage& to) const {
@@ -114,7 +115,7 @@ Migration::Carried Migration::copy(const Storage& to, Table& table) const {
       if (key == 0) continue;
       uint64_t old = TEAL_LOAD(&b[i].val[j]);
       if (old == 0 || TEAL_LOAD(&b[i].key[j]) != key) continue;
-      if (h.layout == known_layout) old = from_layout_1(old, to.now());
+      if (h.layout == first_layout) old = from_layout_1(old, to.now());
       uint64_t val = old;
       const teal_flow_key k{key, teal_hash64(&secret, key), teal_val_check(val)};
       switch (table.insert(secret, k, &val, 0, to.now(), counts)) {

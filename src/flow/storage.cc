@@ -52,7 +52,7 @@ uint32_t Storage::bucket_count(uint64_t flows) {
 }
 
 uint64_t Storage::bytes_for(uint64_t flows) {
-  return TEAL_AT_BUCKETS + static_cast<uint64_t>(bucket_count(flows)) * sizeof(teal_bucket);
+  return TEAL_AT_END(bucket_count(flows));
 }
 
 Storage::Storage(const Options& options) {

@@ -4,41 +4,29 @@
 #include <algorithm>
 #include <chrono>
 
+#include "model/maglev.h"
+
 namespace teal::flow {
 
 bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing) {
   const auto begin = std::chrono::steady_clock::now();
-  const uint32_t end =
-      static_cast<uint32_t>(std::min<uint64_t>(static_cast<uint64_t>(at_) + buckets, table_.bucket_count()));
-  for (; at_ < end; at_++) {
-    teal_bucket* b = table_.bucket(at_);
-    if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8));
-    for (int i = 0; i < TEAL_BUCKET_SLOTS; i++) {
-      const uint64_t key = TEAL_LOAD(&b->key[i]);
-      if (key == 0) continue;
-      const uint64_t val = TEAL_LOAD(&b->val[i]);
-      if (val == 0) continue;  // being claimed
-      const uint16_t service = teal_key_service(key);
-      const uint8_t state = teal_val_state(val);
-      const uint8_t which = teal_state_timeout(state);
-      const uint32_t limit = service < ageing.size() ? ageing[service].timeout[which] : 0;
-      const bool kept =
-          which == TEAL_TIMEOUT_established && limit != 0 && ageing[service].keep_idle[teal_val_pool(val)];
-      if ((limit == 0 || (!kept && teal_val_age(val, now) > limit)) && table_.remove(secret_, b, i, key, val)) {
-        now_.expired++;
-        expired_++;
-        if (teal_state_is_fine(state) && service < TEAL_SERVICES)
-          timed_out_[service * signals_per_service + teal_signal_index(val)]++;
-        continue;
-      }
-      if (state == TEAL_FLOW_affinity) {
-        now_.pinned[service % TEAL_SERVICES][teal_val_pool(val)]++;
-        continue;
-      }
-      now_.entries++;
-      now_.by_backend[teal_val_backend(val)][state]++;
-      if (service < TEAL_SERVICES) now_.by_service[service][teal_val_pool(val)]++;
+  if (at_ == 0) {
+    gap_ = (now - walk_began_) >> TEAL_FINE_SHIFT;
+    walk_began_ = now;
+  }
+  const uint64_t wanted = (at_ + uint64_t{buckets} + TEAL_CELLS_A_WORD - 1) / TEAL_CELLS_A_WORD * TEAL_CELLS_A_WORD;
+  const uint32_t end = static_cast<uint32_t>(std::min<uint64_t>(wanted, table_.bucket_count()));
+  while (at_ < end) {
+    uint32_t* word = table_.cells(at_);
+    const uint32_t word_end = std::min(end, at_ + TEAL_CELLS_A_WORD);
+    // First cleared, then looked: what is written behind our back says so in the word afterwards.
+    if (word != nullptr && TEAL_LOAD(word) != 0) __atomic_store_n(word, 0, __ATOMIC_SEQ_CST);
+    uint32_t cells = 0;
+    for (; at_ < word_end; at_++) {
+      if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8));
+      look(at_, now, ageing, cells);
     }
+    if (word != nullptr && cells != 0) TEAL_OR(word, cells);
   }
   now_.duration_us += static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count());
@@ -51,6 +39,49 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
   std::fill(now_.by_backend.begin(), now_.by_backend.end(), std::array<uint32_t, TEAL_FLOW_STATE_COUNT>{});
   std::fill(now_.by_service.begin(), now_.by_service.end(), std::array<uint64_t, 2>{});
   return true;
+}
+
+// Ages and counts the entries of one bucket, and adds its cell to `cells`.
+inline void Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<Ageing>& ageing, uint32_t& cells) {
+  static const Ageing none;
+  teal_bucket* b = table_.bucket(bucket);
+  for (int i = 0; i < TEAL_BUCKET_SLOTS; i++) {
+    const uint64_t key = TEAL_LOAD(&b->key[i]);
+    if (key == 0) continue;
+    const uint64_t val = TEAL_LOAD(&b->val[i]);
+    if (val == 0) continue;  // being claimed
+    const uint16_t service = teal_key_service(key);
+    const Ageing& a = service < ageing.size() ? ageing[service] : none;
+    const uint8_t state = teal_val_state(val);
+    const uint8_t which = teal_state_timeout(state);
+    const uint32_t limit = a.timeout[which];
+    bool kept = false;
+    uint32_t grace = 0;
+    if (which == TEAL_TIMEOUT_established) {
+      // An entry that grew stale unseen may be young: first its packets must have had the time to say so.
+      kept = limit != 0 && (a.keep_idle[teal_val_pool(val)] || (a.grace != 0 && gap_ >= a.stale));
+      grace = a.grace;
+    }
+    if ((limit == 0 || (!kept && teal_val_age(val, now) > limit + grace)) && table_.remove(secret_, b, i, key, val)) {
+      now_.expired++;
+      expired_++;
+      if (teal_state_is_fine(state) && service < TEAL_SERVICES)
+        timed_out_[service * signals_per_service + teal_signal_index(val)]++;
+      continue;
+    }
+    if (a.maglev != nullptr) {
+      const bool plain = teal_val_plain(val, now, a.stale) &&
+                         a.maglev[teal_maglev_slot(&secret_, key, 0, model::maglev_slots)] == teal_val_backend(val);
+      cells |= (plain ? TEAL_CELL_PRESENT : TEAL_CELL_ATTEND) << (bucket % TEAL_CELLS_A_WORD * 2);
+    }
+    if (state == TEAL_FLOW_affinity) {
+      now_.pinned[service % TEAL_SERVICES][teal_val_pool(val)]++;
+      continue;
+    }
+    now_.entries++;
+    now_.by_backend[teal_val_backend(val)][state]++;
+    if (service < TEAL_SERVICES) now_.by_service[service][teal_val_pool(val)]++;
+  }
 }
 
 void Sweeper::visit(const Table& table, const std::function<bool(uint64_t, uint64_t, teal_bucket*, int)>& visitor) {

@@ -3,7 +3,12 @@
 
 namespace teal::flow {
 teal_reach Table::reach(const teal_secret* secret) const {
-  return {secret, count_, owner_, buckets_, locks_};
+  return {secret, count_, owner_, buckets_, locks_, cells_};
+}
+
+void Table::attend(uint64_t hash) const {
+  const teal_reach r = reach(nullptr);
+  teal_attend_both(&r, hash);
 }
 
 Inserted Table::insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace,
@@ -42,6 +47,7 @@ bool Table::set_state(const teal_secret& secret, teal_bucket* b, int slot, uint6
       next = (next & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(state, now);
     done = TEAL_CAS(&b->val[slot], v, next);
   }
+  if (done) teal_attend(&r, static_cast<uint32_t>(b - buckets_));
   teal_release(&r, index);
   return done;
 }

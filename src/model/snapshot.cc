@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "next_hop.h"
+#include "teal/settled.h"
 #include "teal/split.h"
 
 namespace teal::model {
@@ -21,6 +22,15 @@ uint32_t slots_for(size_t n) {
   return p;
 }
 
+// Whether every new flow of the service goes where its Maglev table says: nobody is previewed or held, replies can be
+// told apart; and its entries live long enough for a stamp to lag.
+bool settles(const teal_service& s) {
+  constexpr uint8_t not_these =
+      TEAL_SERVICE_RETIRED | TEAL_SERVICE_SHARED | TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY;
+  return s.proto == TEAL_PROTO_TCP && (s.flags & not_these) == 0 &&
+         s.timeout[TEAL_TIMEOUT_established] >= TEAL_SETTLES_TIMEOUT;
+}
+
 }  // namespace
 
 Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
@@ -29,6 +39,7 @@ Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
   add_endpoints(input);
   add_routes(input);
   build_match(input);
+  for (teal_service& s : services_) s.flags |= settles(s) ? TEAL_SERVICE_SETTLES : 0;
   view_.services = services_.data();
   view_.service_count = static_cast<uint32_t>(services_.size());
   view_.backends = backends_.data();
@@ -246,6 +257,8 @@ void Snapshot::add_routes(const SnapshotInput& input) {
 void Snapshot::build_match(const SnapshotInput& input) {
   for (const LocalAddress& local : input.topology.addresses) {
     const teal_addr raw = local.prefix.address.raw();
+    const uint32_t bit = teal_hairpin_bit(&raw);
+    view_.local_filter[bit / 64] |= 1ull << (bit % 64);
     match_keys_.emplace_back(teal_match_key(&input.secret, local.prefix.address.family, &raw, 0, 0, TEAL_MATCH_LOCAL),
                              1);
   }

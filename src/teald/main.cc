@@ -81,7 +81,7 @@ int run(const std::string& file, const model::Config& config, bool migrate) {
   const std::unique_ptr<flow::Storage> memory = open_table(config, fast_path.get());
   flow::Storage& storage = *memory;
   if (fast_path) fast_path->begin_migration(storage);
-  flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(), storage.owner());
+  flow::Table table(storage.buckets(), storage.head().buckets, storage.locks(), storage.owner(), storage.cells());
   const std::string table_file = model::table_file_of(config);
   spdlog::info("flow table {}: {} flows, {} MiB{}", table_file, config.engine.flows, storage.bytes() >> 20,
                storage.taken_over() ? ", taken over" : "");

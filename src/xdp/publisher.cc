@@ -69,6 +69,7 @@ void Publisher::fill(uint32_t half, const model::View& from, const teal_head& he
   to.hairpin4 = from.hairpin4;
   to.hairpin6 = from.hairpin6;
   copy(to.hairpin_filter, from.hairpin_filter, TEAL_HAIRPIN_BITS / 64);
+  copy(to.local_filter, from.local_filter, TEAL_HAIRPIN_BITS / 64);
   to.lengths = from.route_lengths;
   to.previews = from.previews;
   replace(to.services, from.services, from.service_count, counts.services);

@@ -35,11 +35,12 @@ std::vector<Output> collect() {
 
 PipelineEngine::PipelineEngine(std::unique_ptr<flow::Storage> storage, const teal_secret& secret)
     : storage_(std::move(storage)),
-      table_(storage_->buckets(), storage_->head().buckets, storage_->locks(), storage_->owner()),
+      table_(storage_->buckets(), storage_->head().buckets, storage_->locks(), storage_->owner(), storage_->cells()),
       registry_(*storage_),
       sink_(counters_) {
   storage_->head().secret = secret;
   set_clock();
+  settler_ = std::make_unique<flow::Settler>(*storage_);
 }
 
 void PipelineEngine::publish(const std::string& config, const World& world) {
@@ -136,8 +137,11 @@ void PipelineEngine::sweep() {
   for (uint32_t i = 0; i < view.service_count; i++)
     std::copy(std::begin(view.services[i].timeout), std::end(view.services[i].timeout), ageing[i].timeout.begin());
   if (!sweeper_) sweeper_ = std::make_unique<flow::Sweeper>(table_, storage_->head().secret);
+  settler_->begin_walk(view, {});
+  settler_->tell(view, ageing);
   while (!sweeper_->step(table_.bucket_count(), ticks(), ageing)) {
   }
+  settler_->end_walk();
 }
 
 std::optional<FlowEntry> PipelineEngine::flow(const std::string& service, const model::Endpoint& client) const {
@@ -227,6 +231,7 @@ void PipelineEngine::commit(const std::string& service, const rollout::SplitChan
 
 // As the balancer of src/control does it: previews follow what is stored.
 void PipelineEngine::store_split(uint16_t group, const teal_split& next) {
+  (void)settler_->unsettle(group);  // packets run one burst at a time: there is nobody to wait for
   teal_split& split = registry_.split(group);
   TEAL_STORE(&split.previous, next.previous);
   TEAL_STORE(&split.current, next.current);
@@ -258,6 +263,7 @@ void PipelineEngine::publish_view() {
   for (uint16_t i = 0; i < world_.ports.size(); i++)
     in.ports.push_back({i, world_.ports[i].ifindex, world_.ports[i].mac, world_.ports[i].mtu, world_.ports[i].vlan});
   auto next = std::make_unique<const model::Snapshot>(in, maglev_);
+  if (snapshot_) (void)settler_->unsettle(snapshot_->view(), next->view());
   published(*next);
   snapshot_ = std::move(next);
 }
@@ -267,6 +273,7 @@ void PipelineEngine::make_pipeline() {
   shared.table = &table_;
   shared.head = &storage_->head();
   shared.splits = storage_->splits();
+  shared.settled = storage_->settled();
   RingWorld& w = ring_world();
   shared.pools = {w.direct, w.indirect};
   shared.wanted = w.wanted;

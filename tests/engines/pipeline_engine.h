@@ -10,6 +10,7 @@
 #include "dataplane/pipeline.h"
 #include "engines/engine.h"
 #include "flow/registry.h"
+#include "flow/settle.h"
 #include "flow/storage.h"
 #include "flow/sweep.h"
 #include "flow/table.h"
@@ -71,6 +72,7 @@ class PipelineEngine : public Engine {
   dataplane::Sink sink_;
   std::unique_ptr<dataplane::Pipeline> pipeline_;
   std::unique_ptr<flow::Sweeper> sweeper_;
+  std::unique_ptr<flow::Settler> settler_;
   TestTime now_ = std::chrono::seconds(1000);  // the clock never reads 0: rate limits count from there
 };
 

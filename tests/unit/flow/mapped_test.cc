@@ -26,7 +26,7 @@ Table table(Storage& s) {
 constexpr uint64_t flows = 4096;
 
 TEST(Mapped, IsOfTheSizeThatBytesForSays) {
-  EXPECT_EQ(Storage::bytes_for(flows), TEAL_AT_BUCKETS + 1280 * 64);
+  EXPECT_EQ(Storage::bytes_for(flows), TEAL_AT_BUCKETS + 1280 * 64 + 4096 * 4 + 1280 / 256 * 64);
   EXPECT_EQ(Storage::bytes_for(1024) % 64, 0u);
   const MappedMemory memory(1024);
   EXPECT_EQ(refusal(memory.mapped(false), flows), "the table: holds " + std::to_string(memory.bytes()) +

@@ -213,7 +213,7 @@ TEST_F(MigrateTest, HalfClaimedSlotsStayBehind) {
 TEST_F(MigrateTest, WhatIsNoTableIsRefused) {
   EXPECT_EQ(refusal(old_memory, 4096),
             "old: holds no flow table, expected one to carry flows over from; teald --detach gives its flows up");
-  EXPECT_NE(refusal(old_memory, old_memory.bytes() - 64).find("old: has 320 buckets in "), std::string::npos);
+  EXPECT_NE(refusal(old_memory, TEAL_AT_SETTLED(320) - 64).find("old: has 320 buckets in "), std::string::npos);
   old->head().layout = 99;
   EXPECT_NE(refusal(old_memory, old_memory.bytes()).find("old: layout 99, expected one that this teald can read (1"),
             std::string::npos);

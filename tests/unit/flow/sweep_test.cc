@@ -85,8 +85,8 @@ TEST(Sweep, TheCensusCountsByBackendServicePoolAndState) {
           put(m, key, value(key, static_cast<uint16_t>(service * 10 + pool), state, 0, pool));
         }
   int slices = 1;
-  while (!sweeper.step(100, 1, ageing(4))) slices++;
-  EXPECT_EQ(slices, 41);
+  while (!sweeper.step(96, 1, ageing(4))) slices++;
+  EXPECT_EQ(slices, 43);
   EXPECT_EQ(sweeper.walks(), 1u);
   const Census& c = sweeper.census();
   EXPECT_EQ(c.entries, total);

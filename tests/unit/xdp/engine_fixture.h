@@ -25,7 +25,8 @@
 namespace teal::xdp {
 
 inline const std::string pins_at = "/sys/fs/bpf/teal";
-constexpr uint64_t table_bytes = TEAL_AT_BUCKETS + 4096 * sizeof(teal_bucket);
+constexpr uint32_t table_buckets = 4096;
+constexpr uint64_t table_bytes = TEAL_AT_END(table_buckets);
 
 inline model::Mac mac_of(const std::string& device) {
   const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -52,7 +53,7 @@ inline Engine::Options options_of(uint64_t bytes = table_bytes) {
 inline teal_head& make_head(const TableMemory& table) {
   auto& head = *static_cast<teal_head*>(table.base);
   head.layout = TEAL_LAYOUT;
-  head.buckets = static_cast<uint32_t>((table.bytes - TEAL_AT_BUCKETS) / sizeof(teal_bucket));
+  head.buckets = table_buckets;
   head.capacity = 1000;
   head.secret = {{11, 22}, {0x9e3779b97f4a7c15ull, 0xc2b2ae3d27d4eb4full}};
   head.magic = TEAL_MAGIC;

@@ -139,7 +139,7 @@ TEST_F(Takeover, AnotherSizeOrLayoutIsRefusedAndNamed) {
                 "; teald --migrate carries its flows over, teald --detach gives them up");
   Engine::Options o = options_of();
   o.layout = TEAL_LAYOUT + 1;
-  EXPECT_TRUE(mentions(error_of([&] { Engine e(o); }), "layout 2, expected 3"));
+  EXPECT_TRUE(mentions(error_of([&] { Engine e(o); }), "layout 3, expected 4"));
   EXPECT_EQ(program_on("near"), program);
 }
 

@@ -19,6 +19,7 @@
 #include "control/groups.h"
 #include "control/operations.h"
 #include "flow/registry.h"
+#include "flow/settle.h"
 #include "flow/storage.h"
 #include "flow/sweep.h"
 #include "model/config.h"
@@ -104,6 +105,8 @@ class Balancer : public Operations, public Groups {
   [[nodiscard]] bool takes_new_flows(uint16_t backend) const;
   // Why packets without an entry could be hurt by a change of the split; empty: none could.
   [[nodiscard]] std::string untracked_of(uint16_t service) const;
+  [[nodiscard]] bool lately_untracked(uint16_t service) const;
+  void begin_walk();
   uint64_t store_split(uint16_t group, const teal_split& next);
   void follow_with_preview_clients(uint16_t group);
   void follow_with_preview(uint16_t group);
@@ -127,6 +130,7 @@ class Balancer : public Operations, public Groups {
   flow::Registry registry_;
   mutable std::optional<Directory> directory_;
   flow::Sweeper sweeper_;
+  flow::Settler settler_;
   std::vector<flow::Ageing> ageing_;
   model::Topology topology_;
   model::MaglevCache maglev_;

@@ -41,6 +41,7 @@ class Pipeline {
     flow::Table* table = nullptr;
     const teal_head* head = nullptr;
     const teal_split* splits = nullptr;
+    const uint32_t* settled = nullptr;  // by group, as teal/settled.h has it
     std::array<PortInfo, max_ports> ports{};
     Pools pools;
     rte_ring* wanted = nullptr;  // of WantedNeighbour, to the control thread
@@ -75,13 +76,17 @@ class Pipeline {
     uint16_t backend;  // of replies: by endpoint
     uint16_t in_port;
     uint8_t dir;
+    uint8_t pool;       // 1 + the pool of its settled group; 0: the table must be asked
     bool whole;         // put together from fragments: leaves in fragments again if need be
     uint32_t endpoint;  // of replies
+    uint16_t direct;    // the backend that was found without the table; 0: none was
   };
 
   // pipeline.cc: the ordinary way, inlined there into one
   Item* gather(rte_mbuf** packets, unsigned count, uint16_t port, Item* end);
   bool match(Item& item);
+  bool may_settle(Item& item) const;
+  void settle(Item& item) const;
   void balance(Item& item);
   void rewrite(Item& item, const teal_service& service, uint16_t number);
   void leave(Item& item, const teal_hop& hop, const teal_backend* tunnel);

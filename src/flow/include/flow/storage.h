@@ -52,6 +52,8 @@ class Storage {
   [[nodiscard]] teal_service_record* services() const { return at<teal_service_record>(TEAL_AT_SERVICES); }
   [[nodiscard]] teal_backend_record* backends() const { return at<teal_backend_record>(TEAL_AT_BACKENDS); }
   [[nodiscard]] teal_bucket* buckets() const { return at<teal_bucket>(TEAL_AT_BUCKETS); }
+  [[nodiscard]] uint32_t* settled() const { return at<uint32_t>(TEAL_AT_SETTLED(head().buckets)); }  // by group
+  [[nodiscard]] uint32_t* cells() const { return at<uint32_t>(TEAL_AT_CELLS(head().buckets)); }
 
   // Buckets for a capacity: room for every flow at a load of 0.8, which displacement reaches without a miss.
   static uint32_t bucket_count(uint64_t flows);

@@ -26,6 +26,10 @@ struct Census {
 struct Ageing {
   std::array<uint32_t, TEAL_TIMEOUTS> timeout{};  // ticks
   std::array<bool, 2> keep_idle{};                // by pool: its established flows outlive their time-out
+  // By flow::Settler, for services that settle:
+  const uint16_t* maglev = nullptr;  // what entries are compared with; nullptr: nothing, the group is no candidate
+  uint32_t stale = 0;                // ticks: an entry not seen for longer is not plain; 0: the service never settles
+  uint32_t grace = 0;                // ticks: how much longer established flows live, for their stamps may lag
 };
 
 class Sweeper {
@@ -33,11 +37,12 @@ class Sweeper {
   Sweeper(Table& table, const teal_secret& secret)
       : table_(table), secret_(secret), timed_out_(TEAL_SERVICES * signals_per_service) {}
 
-  // Walks `buckets` more of them, ageing against `ageing` (indexed by service number; entries of a number beyond its
-  // end or with established timeout 0 belong to no service and are removed). True when that completed a walk: census()
-  // is new.
+  // Walks `buckets` more of them (rounded up to whole words of cells), ageing against `ageing` (indexed by service
+  // number; entries of a number beyond its end or with established timeout 0 belong to no service and are removed).
+  // True when that completed a walk: census() is new.
   bool step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing);
 
+  [[nodiscard]] bool at_begin() const { return at_ == 0; }      // of a walk
   [[nodiscard]] const Census& census() const { return last_; }  // of the last completed walk
   [[nodiscard]] uint64_t walks() const { return walks_; }
   [[nodiscard]] uint64_t expired() const { return expired_; }  // entries removed since the start
@@ -53,9 +58,13 @@ class Sweeper {
                     const std::function<bool(uint64_t key, uint64_t val, teal_bucket* b, int slot)>& visitor);
 
  private:
+  void look(uint32_t bucket, uint32_t now, const std::vector<Ageing>& ageing, uint32_t& cells);
+
   Table& table_;
   const teal_secret& secret_;
   uint32_t at_ = 0;
+  uint32_t walk_began_ = 0;  // fine ticks
+  uint32_t gap_ = 0;         // ticks since the walk before began: the longest that an entry was not looked at
   uint64_t walks_ = 0, expired_ = 0;
   static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
   std::vector<uint64_t> timed_out_;  // [service][teal_signal_index]

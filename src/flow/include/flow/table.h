@@ -25,8 +25,9 @@ enum class Inserted : uint8_t {  // enum teal_inserted
 class Table {
  public:
   // `owner`: the instance, never 0; stands in the lock words.
-  Table(teal_bucket* buckets, uint32_t bucket_count, uint32_t* locks, uint32_t owner)
-      : buckets_(buckets), count_(bucket_count), locks_(locks), owner_(owner) {}
+  // `cells`: of teal/settled.h, one a bucket; nullptr: no entry's service settles.
+  Table(teal_bucket* buckets, uint32_t bucket_count, uint32_t* locks, uint32_t owner, uint32_t* cells = nullptr)
+      : buckets_(buckets), count_(bucket_count), locks_(locks), owner_(owner), cells_(cells) {}
 
   [[nodiscard]] uint32_t bucket_count() const { return count_; }
   [[nodiscard]] teal_bucket* bucket(uint32_t i) const { return &buckets_[i]; }
@@ -60,6 +61,18 @@ class Table {
     return same;
   }
 
+  // The word of the bucket's cell, nullptr when there are no cells.
+  [[nodiscard]] uint32_t* cells(uint32_t bucket) const {
+    return cells_ == nullptr ? nullptr : &cells_[bucket / TEAL_CELLS_A_WORD];
+  }
+  // Whether the key's entry, if it has one, is plain (teal/settled.h). Needs cells.
+  [[nodiscard]] bool settled(uint64_t hash) const {
+    const uint32_t a = teal_bucket_first(hash, count_), b = teal_bucket_second(hash, count_);
+    return teal_cells_settled(teal_cell_of(TEAL_LOAD(cells(a)), a), teal_cell_of(TEAL_LOAD(cells(b)), b));
+  }
+  // The key's entry has been changed to what its packets must find.
+  void attend(uint64_t hash) const;
+
   // Enters *val. `replace`: the value that the caller judged to be over (0: none); while it still stands, *val takes
   // its place. `now`: ticks, for choosing whom to evict. `secret`: to place the entries that are displaced.
   Inserted insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace, uint32_t now,
@@ -81,6 +94,7 @@ class Table {
   uint32_t count_;
   uint32_t* locks_;
   uint32_t owner_;
+  uint32_t* cells_;
 };
 
 }  // namespace teal::flow

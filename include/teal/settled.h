@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+ *
+ * Settled services (docs/decisions/0015): when a packet of a connection under way needs no look at the flow table,
+ * because whatever entry it has says what the current Maglev table says.
+ *
+ *   a word a group   0, or 1 + the pool that all of the group's flows are decided by. Control thread: rw, engines: ro.
+ *   a cell a bucket  two bits that sum up the bucket's entries, sixteen cells a word:
+ *                    PRESENT  an entry is plain (below). Set by the sweeper only.
+ *                    ATTEND   an entry is not: its packets must find it. Set by whoever makes it so, after he has made
+ *                             it so; cleared by the sweeper only, before it looks at the bucket.
+ *
+ * An entry is plain when its connection is established, data has been seen, its last-seen stamp is young, and its
+ * backend is its Maglev slot's. An entry lies in one of two buckets, so that a key both of whose cells are without
+ * ATTEND has a plain entry or none; one of them PRESENT makes "none" unlikely. Who has none is entered by a later
+ * packet: a sixty-fourth of them all goes the long way.
+ *
+ * tests/model/settled.pml is this protocol with cutovers, changes of membership and ageing.
+ */
+#ifndef TEAL_SETTLED_H
+#define TEAL_SETTLED_H
+
+#include "teal/service.h"
+#include "teal/split.h"
+
+#define TEAL_CELL_PRESENT 1u
+#define TEAL_CELL_ATTEND 2u
+#define TEAL_CELLS_A_WORD 16u
+
+TEAL_INLINE uint32_t teal_cell_of(uint32_t word, uint32_t bucket) {
+  return word >> (bucket % TEAL_CELLS_A_WORD * 2) & (TEAL_CELL_PRESENT | TEAL_CELL_ATTEND);
+}
+
+/* Says that the bucket holds an entry that its packets must find. The entry stands there by now; the locked operation
+ * keeps it so for a sweeper that clears the word and then looks. */
+TEAL_INLINE void teal_cell_attend(uint32_t *word, uint32_t bucket) {
+  TEAL_OR(word, TEAL_CELL_ATTEND << (bucket % TEAL_CELLS_A_WORD * 2));
+}
+
+/* By the cells of a key's two buckets. */
+TEAL_INLINE int teal_cells_settled(uint32_t first, uint32_t second) { return (first | second) == TEAL_CELL_PRESENT; }
+
+/* Whether packets with these flags may go without the table: neither begin nor end a connection. */
+TEAL_INLINE int teal_flags_settled(uint32_t flags) { return (flags & (TEAL_TCP_SYN | TEAL_TCP_FIN | TEAL_TCP_RST)) == 0; }
+
+/* One packet in 64, another one of each flow at each tick. */
+TEAL_INLINE int teal_goes_long(uint64_t hash, uint32_t now) {
+  return (((uint32_t)hash ^ now * 0x9e3779b1u) & 0xfc000000u) == 0;
+}
+
+/* Stamps may lag: a connection that goes without the table is seen there when its entry grows stale, after an eighth of
+ * its time-out. So it is forgotten a quarter later than it would be, and never early. */
+TEAL_INLINE uint32_t teal_stale_after(uint32_t timeout_ticks) { return timeout_ticks / 8; }
+TEAL_INLINE uint32_t teal_settled_grace(uint32_t timeout_ticks) { return timeout_ticks / 4; }
+#define TEAL_SETTLES_TIMEOUT (60u * TEAL_TICKS_PER_S) /* services whose time-out is shorter do not settle */
+
+/* Whether an established connection's entry is plain, its backend apart. */
+TEAL_INLINE int teal_val_plain(uint64_t val, uint32_t now, uint32_t stale) {
+  return teal_val_state(val) == TEAL_FLOW_established && (val & TEAL_VAL_DATA) && teal_val_age(val, now) <= stale;
+}
+
+#endif
