@@ -5,14 +5,18 @@
  *
  *   a word a group   0, or 1 + the pool that all of the group's flows are decided by. Control thread: rw, engines: ro.
  *   a cell a bucket  two bits that sum up the bucket's entries, sixteen cells a word:
- *                    PRESENT  an entry is plain (below). Set by the sweeper only.
- *                    ATTEND   an entry is not: its packets must find it. Set by whoever makes it so, after he has made
- *                             it so; cleared by the sweeper only, before it looks at the bucket.
+ *                    UNKNOWN  ask the table. The sweeper clears a cell before it looks at the bucket.
+ *                    PRESENT  all entries are plain (below), and there is one
+ *                    EMPTY    there is none
+ *                    ATTEND   an entry is not plain: its packets must find it. Set by whoever makes it so, after he has
+ *                             made it so, over whatever the cell says.
+ *                    A cell that was ATTEND and need not be is UNKNOWN for one walk: between a packet's loads of its two
+ *                    cells an entry may change buckets and a sweeper come by.
  *
  * An entry is plain when its connection is established, data has been seen, its last-seen stamp is young, and its
- * backend is its Maglev slot's. An entry lies in one of two buckets, so that a key both of whose cells are without
- * ATTEND has a plain entry or none; one of them PRESENT makes "none" unlikely. Who has none is entered by a later
- * packet: a sixty-fourth of them all goes the long way.
+ * backend is its Maglev slot's. An entry lies in one of two buckets: a key whose cells are PRESENT, or one of them EMPTY,
+ * has a plain entry or none, and probably one. Who has none is entered by a later packet: a sixty-fourth of them all
+ * goes the long way. A walk begins with a grace period, so that nobody acts on what he read in the walk before.
  *
  * tests/model/settled.pml is this protocol with cutovers, changes of membership and ageing.
  */
@@ -22,12 +26,14 @@
 #include "teal/service.h"
 #include "teal/split.h"
 
+#define TEAL_CELL_UNKNOWN 0u
 #define TEAL_CELL_PRESENT 1u
-#define TEAL_CELL_ATTEND 2u
+#define TEAL_CELL_EMPTY 2u
+#define TEAL_CELL_ATTEND 3u /* all bits: may be set over every other */
 #define TEAL_CELLS_A_WORD 16u
 
 TEAL_INLINE uint32_t teal_cell_of(uint32_t word, uint32_t bucket) {
-  return word >> (bucket % TEAL_CELLS_A_WORD * 2) & (TEAL_CELL_PRESENT | TEAL_CELL_ATTEND);
+  return word >> (bucket % TEAL_CELLS_A_WORD * 2) & 3;
 }
 
 /* Says that the bucket holds an entry that its packets must find. The entry stands there by now; the locked operation
@@ -36,8 +42,8 @@ TEAL_INLINE void teal_cell_attend(uint32_t *word, uint32_t bucket) {
   TEAL_OR(word, TEAL_CELL_ATTEND << (bucket % TEAL_CELLS_A_WORD * 2));
 }
 
-/* By the cells of a key's two buckets. */
-TEAL_INLINE int teal_cells_settled(uint32_t first, uint32_t second) { return (first | second) == TEAL_CELL_PRESENT; }
+/* By the cells of a key's two buckets: both PRESENT, or one of them and the other EMPTY. */
+TEAL_INLINE int teal_cells_settled(uint32_t first, uint32_t second) { return first * second - 1 < 2; }
 
 /* Whether packets with these flags may go without the table: neither begin nor end a connection. */
 TEAL_INLINE int teal_flags_settled(uint32_t flags) { return (flags & (TEAL_TCP_SYN | TEAL_TCP_FIN | TEAL_TCP_RST)) == 0; }

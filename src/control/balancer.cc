@@ -68,6 +68,7 @@ void Balancer::begin_walk() {
   for (uint16_t number : registry_.services())
     if (lately_untracked(number)) hindered.insert(registry_.service(number).group);
   settler_.begin_walk(engine_.snapshot()->view(), hindered);
+  engine_.synchronize();
   settler_.tell(engine_.snapshot()->view(), ageing_);
 }
 

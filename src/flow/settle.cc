@@ -20,6 +20,11 @@ bool alike(const model::View& a, const model::View& b, uint32_t number) {
 }  // namespace
 
 Settler::Settler(Storage& storage) : storage_(storage) {
+  // Groups that an earlier teald settled, and unsettled a moment ago, are not known.
+  if (storage.taken_over()) {
+    lags_.assign(TEAL_GROUPS, true);
+    lagged_at_.assign(TEAL_GROUPS, now());
+  }
   for (uint16_t g = 0; g < TEAL_GROUPS; g++) drop(g);
 }
 

@@ -7,11 +7,18 @@
 #include "model/maglev.h"
 
 namespace teal::flow {
+namespace {
+
+// Ticks that a walk may take at most, for entries to be looked at in time after they grew stale; twice that may pass
+// between two looks at one bucket.
+const uint32_t slow_walk = teal_stale_after(TEAL_SETTLES_TIMEOUT) / 2;
+
+}  // namespace
 
 bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing) {
   const auto begin = std::chrono::steady_clock::now();
   if (at_ == 0) {
-    gap_ = (now - walk_began_) >> TEAL_FINE_SHIFT;
+    if (walks_ == 0 || now - walk_began_ > slow_walk << TEAL_FINE_SHIFT) slow_at_ = now;
     walk_began_ = now;
   }
   const uint64_t wanted = (at_ + uint64_t{buckets} + TEAL_CELLS_A_WORD - 1) / TEAL_CELLS_A_WORD * TEAL_CELLS_A_WORD;
@@ -20,13 +27,15 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
     uint32_t* word = table_.cells(at_);
     const uint32_t word_end = std::min(end, at_ + TEAL_CELLS_A_WORD);
     // First cleared, then looked: what is written behind our back says so in the word afterwards.
-    if (word != nullptr && TEAL_LOAD(word) != 0) __atomic_store_n(word, 0, __ATOMIC_SEQ_CST);
+    const uint32_t before = word != nullptr ? __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST) : 0;
     uint32_t cells = 0;
     for (; at_ < word_end; at_++) {
       if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8));
-      look(at_, now, ageing, cells);
+      const uint32_t cell = look(at_, now, ageing);
+      const bool rests = cell != TEAL_CELL_ATTEND && teal_cell_of(before, at_) == TEAL_CELL_ATTEND;
+      cells |= (rests ? TEAL_CELL_UNKNOWN : cell) << (at_ % TEAL_CELLS_A_WORD * 2);
     }
-    if (word != nullptr && cells != 0) TEAL_OR(word, cells);
+    if (word != nullptr) TEAL_OR(word, cells);
   }
   now_.duration_us += static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count());
@@ -41,10 +50,11 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
   return true;
 }
 
-// Ages and counts the entries of one bucket, and adds its cell to `cells`.
-inline void Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<Ageing>& ageing, uint32_t& cells) {
+// Ages and counts the entries of one bucket; what its cell is to say.
+inline uint32_t Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<Ageing>& ageing) {
   static const Ageing none;
   teal_bucket* b = table_.bucket(bucket);
+  uint32_t cell = TEAL_CELL_EMPTY;
   for (int i = 0; i < TEAL_BUCKET_SLOTS; i++) {
     const uint64_t key = TEAL_LOAD(&b->key[i]);
     if (key == 0) continue;
@@ -58,8 +68,9 @@ inline void Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<Agein
     bool kept = false;
     uint32_t grace = 0;
     if (which == TEAL_TIMEOUT_established) {
-      // An entry that grew stale unseen may be young: first its packets must have had the time to say so.
-      kept = limit != 0 && (a.keep_idle[teal_val_pool(val)] || (a.grace != 0 && gap_ >= a.stale));
+      // An entry that grew stale while nobody looked may be young: its packets must have had the time to say so.
+      kept = limit != 0 && (a.keep_idle[teal_val_pool(val)] ||
+                            (a.grace != 0 && (now - slow_at_) >> TEAL_FINE_SHIFT <= limit + a.grace));
       grace = a.grace;
     }
     if ((limit == 0 || (!kept && teal_val_age(val, now) > limit + grace)) && table_.remove(secret_, b, i, key, val)) {
@@ -72,7 +83,7 @@ inline void Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<Agein
     if (a.maglev != nullptr) {
       const bool plain = teal_val_plain(val, now, a.stale) &&
                          a.maglev[teal_maglev_slot(&secret_, key, 0, model::maglev_slots)] == teal_val_backend(val);
-      cells |= (plain ? TEAL_CELL_PRESENT : TEAL_CELL_ATTEND) << (bucket % TEAL_CELLS_A_WORD * 2);
+      cell = !plain || cell == TEAL_CELL_ATTEND ? TEAL_CELL_ATTEND : TEAL_CELL_PRESENT;
     }
     if (state == TEAL_FLOW_affinity) {
       now_.pinned[service % TEAL_SERVICES][teal_val_pool(val)]++;
@@ -82,6 +93,7 @@ inline void Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<Agein
     now_.by_backend[teal_val_backend(val)][state]++;
     if (service < TEAL_SERVICES) now_.by_service[service][teal_val_pool(val)]++;
   }
+  return cell;
 }
 
 void Sweeper::visit(const Table& table, const std::function<bool(uint64_t, uint64_t, teal_bucket*, int)>& visitor) {

@@ -25,7 +25,8 @@ class Settler {
   // The same for every group that `next` decides otherwise than `now` did, before `next` is published.
   [[nodiscard]] bool unsettle(const model::View& now, const model::View& next);
 
-  // Around a walk of the sweeper. `hindered`: groups that must not settle now.
+  // Around a walk of the sweeper. `hindered`: groups that must not settle now. After begin_walk() the caller waits as
+  // above, whatever was settled, and then walks.
   void begin_walk(const model::View& view, const std::set<uint16_t>& hindered);
   void end_walk();
 

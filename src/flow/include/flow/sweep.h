@@ -58,13 +58,13 @@ class Sweeper {
                     const std::function<bool(uint64_t key, uint64_t val, teal_bucket* b, int slot)>& visitor);
 
  private:
-  void look(uint32_t bucket, uint32_t now, const std::vector<Ageing>& ageing, uint32_t& cells);
+  uint32_t look(uint32_t bucket, uint32_t now, const std::vector<Ageing>& ageing);
 
   Table& table_;
   const teal_secret& secret_;
   uint32_t at_ = 0;
   uint32_t walk_began_ = 0;  // fine ticks
-  uint32_t gap_ = 0;         // ticks since the walk before began: the longest that an entry was not looked at
+  uint32_t slow_at_ = 0;     // when a walk last began long after the one before
   uint64_t walks_ = 0, expired_ = 0;
   static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
   std::vector<uint64_t> timed_out_;  // [service][teal_signal_index]
