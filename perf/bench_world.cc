@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "bench_table.h"
+#include "flow/settle.h"
 #include "flow/snapshot_input.h"
 
 namespace teal::perf {
@@ -110,7 +111,7 @@ BenchWorld::BenchWorld(const Shape& shape, uint64_t capacity)
   storage_->head().secret = bench_secret;
   registry_ = std::make_unique<flow::Registry>(*storage_);
   table_ = std::make_unique<flow::Table>(storage_->buckets(), storage_->head().buckets, storage_->locks(),
-                                         storage_->owner());
+                                         storage_->owner(), storage_->cells());
   std::vector<model::ServiceConfig> services;
   for (uint32_t i = 0; i < shape.services; i++) services.push_back(service_at(i, shape));
   publish(services);
@@ -152,11 +153,27 @@ void BenchWorld::enter(uint32_t first, uint32_t end, uint32_t now) {
   uint64_t unplaced = 0;
   for (uint32_t i = first; i < end; i++) {
     const teal_flow_key key = key_of(i);
-    uint64_t val = teal_val(backend_of(i), TEAL_BLUE, 1, TEAL_FLOW_established, key.check, now);
+    uint64_t val = teal_val(backend_of(i), TEAL_BLUE, 1, TEAL_FLOW_established, key.check, now) |
+                   (shape_.settled ? TEAL_VAL_DATA : 0);
     if (table_->insert(secret(), key, &val, 0, now, counts) != flow::Inserted::entered) unplaced++;
   }
   if (unplaced > (end - first) / 1000)
     throw std::runtime_error(std::to_string(unplaced) + " of " + std::to_string(end - first) + " flows found no place");
+}
+
+void BenchWorld::settle() {
+  flow::Sweeper sweeper(*table_, secret());
+  flow::Settler settler(*storage_);
+  std::vector<flow::Ageing> ageing(view().service_count);
+  for (uint32_t i = 0; i < view().service_count; i++)
+    std::copy(std::begin(view().services[i].timeout), std::end(view().services[i].timeout), ageing[i].timeout.begin());
+  for (int walk = 0; walk < 2; walk++) {  // the first finds all cells attended by who entered the flows
+    settler.begin_walk(view(), {});
+    settler.tell(view(), ageing);
+    while (!sweeper.step(table_->bucket_count(), TEAL_LOAD(&storage_->head().tick), ageing)) {
+    }
+    settler.end_walk();
+  }
 }
 
 void BenchWorld::remove(uint32_t first, uint32_t end) {

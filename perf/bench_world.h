@@ -21,6 +21,7 @@ struct Shape {
   uint8_t family = 4;
   uint32_t services = 1;
   uint32_t backends = 4;  // of each service, half of them blue's
+  bool settled = false;   // a sweeper has been by (teal/settled.h); takes 2 backends: flows are where Maglev has them
   auto operator<=>(const Shape&) const = default;
 };
 
@@ -39,6 +40,8 @@ class BenchWorld {
   // Throws when more than one in 1,000 finds no place.
   void enter(uint32_t first, uint32_t end, uint32_t now);
   void remove(uint32_t first, uint32_t end);
+  // Walks until what can be is settled, at the storage's tick.
+  void settle();
 
   [[nodiscard]] const Shape& shape() const { return shape_; }
   [[nodiscard]] flow::Storage& storage() { return *storage_; }

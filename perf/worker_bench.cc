@@ -49,6 +49,10 @@ void measure(std::vector<Row*> rows, const Options& o, std::vector<double>& yard
   const uint64_t room = uint64_t{flows} * 80 / o.load;  // Storage makes buckets for a load of 0.8
   BenchWorld world(rows.front()->subject.shape, std::max<uint64_t>(room, 4 * o.packets));
   world.enter(0, flows, world.storage().now());
+  if (world.shape().settled) {
+    TEAL_STORE(&world.storage().head().tick, world.storage().now());
+    world.settle();
+  }
   Lane lane(world, 0);
   std::vector<std::unique_ptr<Source>> sources;
   for (const Row* row : rows)
@@ -72,12 +76,12 @@ void measure(std::vector<Row*> rows, const Options& o, std::vector<double>& yard
 
 nlohmann::json report(const std::vector<Row>& rows) {
   nlohmann::json out = nlohmann::json::array();
-  std::fprintf(stderr, "%-16s %-3s %9s %8s %8s %5s %4s  %8s %8s %8s %8s\n", "cycles a packet", "IP", "flows",
+  std::fprintf(stderr, "%-22s %-3s %9s %8s %8s %5s %4s  %8s %8s %8s %8s\n", "cycles a packet", "IP", "flows",
                "services", "backends", "burst", "SYN", "net", "least", "most", "floor");
   for (const Row& row : rows) {
     const auto& [name, shape, traffic] = row.subject;
     const auto [least, most] = std::minmax_element(row.net.begin(), row.net.end());
-    std::fprintf(stderr, "%-16s %-3d %9u %8u %8u %5u %4u  %8.1f %8.1f %8.1f %8.1f\n", name.c_str(), shape.family,
+    std::fprintf(stderr, "%-22s %-3d %9u %8u %8u %5u %4u  %8.1f %8.1f %8.1f %8.1f\n", name.c_str(), shape.family,
                  traffic.flows, shape.services, shape.backends, traffic.burst, traffic.syn_percent, median(row.net),
                  *least, *most, median(row.floor));
     out.push_back({{"subject", name},

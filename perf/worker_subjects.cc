@@ -40,6 +40,10 @@ std::vector<WorkerSubject> worker_subjects(const std::vector<uint32_t>& flows, c
     add("nat", {F::nat, 6}, plain);
     add("nat, both ways", {F::nat, 6}, both);
     add("ipip", {F::ipip, 6}, plain);
+    add("settled nat", {F::nat, 4, 1, 2, true}, plain);
+    add("settled nat, both ways", {F::nat, 4, 1, 2, true}, both);
+    add("settled ipip", {F::ipip, 4, 1, 2, true}, plain);
+    add("settled nat", {F::nat, 6, 1, 2, true}, plain);
     if (n != middle) continue;
     for (const uint32_t s : services) add("nat", {F::nat, 4, s, 4}, plain);
     for (const uint32_t b : backends) add("nat", {F::nat, 4, 1, b}, plain);
