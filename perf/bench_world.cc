@@ -10,8 +10,8 @@
 #include <stdexcept>
 
 #include "bench_table.h"
-#include "flow/settle.h"
 #include "flow/snapshot_input.h"
+#include "settle_all.h"
 
 namespace teal::perf {
 namespace {
@@ -162,18 +162,8 @@ void BenchWorld::enter(uint32_t first, uint32_t end, uint32_t now) {
 }
 
 void BenchWorld::settle() {
-  flow::Sweeper sweeper(*table_, secret());
   flow::Settler settler(*storage_);
-  std::vector<flow::Ageing> ageing(view().service_count);
-  for (uint32_t i = 0; i < view().service_count; i++)
-    std::copy(std::begin(view().services[i].timeout), std::end(view().services[i].timeout), ageing[i].timeout.begin());
-  for (int walk = 0; walk < 2; walk++) {  // the first finds all cells attended by who entered the flows
-    settler.begin_walk(view(), {});
-    settler.tell(view(), ageing);
-    while (!sweeper.step(table_->bucket_count(), TEAL_LOAD(&storage_->head().tick), ageing)) {
-    }
-    settler.end_walk();
-  }
+  settle_all(settler, *table_, view(), secret(), TEAL_LOAD(&storage_->head().tick));
 }
 
 void BenchWorld::remove(uint32_t first, uint32_t end) {

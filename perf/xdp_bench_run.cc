@@ -120,12 +120,14 @@ void Runner::populate(const Subject& s) {
   flow::InsertCounts counts;
   for (uint32_t i = 0; i < flows_; i++) {
     const teal_flow_key key = key_of(s, i);
-    const uint32_t peer = i % BENCH_PEERS;
+    const uint32_t peer = s.settled ? 0 : i % BENCH_PEERS;
     uint64_t val = teal_val(backends[bench_vip_of(i, s.vips)][peer], static_cast<uint8_t>(peer / 2), 1,
-                            TEAL_FLOW_established, key.check, standing_tick);
+                            TEAL_FLOW_established, key.check, standing_tick) |
+                   TEAL_VAL_DATA;
     if (world_.table().insert(secret, key, &val, 0, standing_tick, counts) != flow::Inserted::entered)
       throw std::runtime_error(s.name + ": flow " + std::to_string(i) + " did not enter the table");
   }
+  world_.settle(s.settled, standing_tick);
 }
 
 void Runner::plan_for(const Subject& s) {
@@ -146,7 +148,7 @@ void Runner::plan_for(const Subject& s) {
     p.clear[1] = TEAL_LINE_BUCKETS + teal_bucket_second(key.hash, buckets);
   }
   for (uint32_t peer = 0; peer < BENCH_PEERS; peer++) {
-    const model::Endpoint at = s.backend(0, peer);
+    const model::Endpoint at = s.backend(0, s.settled ? 0 : peer);
     p.peers[peer] = {at.address.raw(), teal_swap16(at.port)};
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "xdp_world.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 // Subjects' services differ in their ports; those that are many have one port and different addresses.
 uint16_t port_of(const Subject& s) {
-  return static_cast<uint16_t>((s.vips > 1 ? 9000 : 8000) + static_cast<int>(s.forward));
+  return static_cast<uint16_t>((s.vips > 1 ? 9000 : s.settled ? 8500 : 8000) + static_cast<int>(s.forward));
 }
 
 void put_ip4(uint8_t* at, const model::Address& to) {
@@ -56,7 +57,7 @@ model::Endpoint Subject::backend(uint32_t index, uint32_t peer) const {
   uint8_t* last = &e.address.bytes[family == 4 ? 3 : 15];
   last[0] = static_cast<uint8_t>(1 + peer);
   last[-1] = static_cast<uint8_t>(index);
-  last[-2] = static_cast<uint8_t>(16 + (index >> 8) + 4 * static_cast<uint32_t>(forward));
+  last[-2] = static_cast<uint8_t>((settled ? 48 : 16) + (index >> 8) + 4 * static_cast<uint32_t>(forward));
   e.port = static_cast<uint16_t>(port_of(*this) + (forward == model::Forward::nat ? 80 : 0));
   return e;
 }
@@ -75,6 +76,7 @@ model::ServiceConfig Subject::service(uint32_t index) const {
     model::BackendConfig b;
     b.endpoint = backend(index, peer);
     b.name = b.endpoint.str();
+    if (settled && peer == 1) b.weight = 0;
     c.pools[peer / 2].push_back(std::move(b));
   }
   return c;
@@ -127,6 +129,12 @@ std::vector<Subject> ordinary_subjects() {
     add("nat reply", Does::reply, F::nat, {45, 55, 170, 220});
     add("ipip hit", Does::hit, F::ipip, {45, 55, 170, 220});
     add("l2dsr hit", Does::hit, F::l2dsr, {});
+    for (const auto& [name, does, forward] :
+         {std::tuple{"settled nat hit", Does::hit, F::nat}, std::tuple{"settled nat reply", Does::reply, F::nat},
+          std::tuple{"settled ipip hit", Does::hit, F::ipip}}) {
+      add(name, does, forward, {45, 45, 45, 45});
+      all.back().settled = true;
+    }
     add("nat SYN, inserted", Does::syn, F::nat, {80, 0, 0, 300});
     add("not ours", Does::not_ours, F::nat, {20});
   }

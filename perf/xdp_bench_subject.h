@@ -21,6 +21,7 @@ struct Subject {
   uint32_t vips = 1;  // services that the flows are spread over
   // Of issue 3, nanoseconds net, at 1, 1,000, 100,000 and 1,000,000 flows; 0: it names none.
   double targets[4] = {0, 0, 0, 0};
+  bool settled = false;  // all flows on backend 0, where Maglev has them, and a sweeper has been by (teal/settled.h)
 
   [[nodiscard]] double target(uint32_t flows) const;
   // Whether the cost depends on the number of flows.

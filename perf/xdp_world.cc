@@ -109,7 +109,7 @@ XdpWorld::XdpWorld(uint64_t flows) {
       flow::Storage::Mapped{memory.base, memory.bytes, "the flow table", memory.found}, flows);
   registry_ = std::make_unique<flow::Registry>(*storage_);
   table_ = std::make_unique<flow::Table>(storage_->buckets(), storage_->head().buckets, storage_->locks(),
-                                         storage_->owner());
+                                         storage_->owner(), storage_->cells());
   xdp::PortSpec port;
   port.name = "port";
   port.device = "port";
@@ -166,6 +166,11 @@ int XdpWorld::attach(int program, int ifindex) {
 
 void XdpWorld::clear_flows() {
   std::memset(static_cast<void*>(storage_->buckets()), 0, size_t{storage_->head().buckets} * sizeof(teal_bucket));
+}
+
+void XdpWorld::settle(bool wanted, uint32_t tick) {
+  flow::Settler settler(*storage_);
+  if (wanted) settle_all(settler, *table_, view(), storage_->head().secret, tick);
 }
 
 TestObject::TestObject(std::span<const unsigned char> elf, const std::vector<std::string>& shared,

@@ -15,6 +15,7 @@
 #include "flow/storage.h"
 #include "flow/table.h"
 #include "model/snapshot.h"
+#include "settle_all.h"
 #include "xdp/engine.h"
 
 struct bpf_object;
@@ -72,6 +73,8 @@ class XdpWorld {
   [[nodiscard]] static int pinned(const std::string& name);
   // Attaches an XDP program to an interface, natively, until the caller closes the link's descriptor, which it gets.
   [[nodiscard]] static int attach(int program, int ifindex);
+  // Walks until what can be is settled, at that tick; not wanted: nothing is. No program may be running.
+  void settle(bool wanted, uint32_t tick);
   // Forgets every flow. No program may be running.
   void clear_flows();
 
