@@ -36,9 +36,10 @@ TEAL_INLINE uint32_t teal_cell_of(uint32_t word, uint32_t bucket) {
   return word >> (bucket % TEAL_CELLS_A_WORD * 2) & 3;
 }
 
-/* Says that the bucket holds an entry that its packets must find. The entry stands there by now; the locked operation
- * keeps it so for a sweeper that clears the word and then looks. */
+/* Says that the bucket holds an entry that its packets must find. The entry has been written by now. Where the cell says
+ * so already nothing is: a sweeper that clears it just then leaves it UNKNOWN, and looks again a walk later. */
 TEAL_INLINE void teal_cell_attend(uint32_t *word, uint32_t bucket) {
+  if (teal_cell_of(TEAL_LOAD(word), bucket) == TEAL_CELL_ATTEND) return;
   TEAL_OR(word, TEAL_CELL_ATTEND << (bucket % TEAL_CELLS_A_WORD * 2));
 }
 
@@ -53,10 +54,12 @@ TEAL_INLINE int teal_goes_long(uint64_t hash, uint32_t now) {
   return (((uint32_t)hash ^ now * 0x9e3779b1u) & 0xfc000000u) == 0;
 }
 
-/* Stamps may lag: a connection that goes without the table is seen there when its entry grows stale, after an eighth of
- * its time-out. So it is forgotten a quarter later than it would be, and never early. */
-TEAL_INLINE uint32_t teal_stale_after(uint32_t timeout_ticks) { return timeout_ticks / 8; }
-TEAL_INLINE uint32_t teal_settled_grace(uint32_t timeout_ticks) { return timeout_ticks / 4; }
+/* Stamps may lag: a connection that goes without the table is seen there when its entry has grown stale, after an eighth
+ * of its time-out or a minute. So it is forgotten two minutes later than it would be, and never early. Ticks. */
+#define TEAL_STALE_AT_MOST (60u * TEAL_TICKS_PER_S)
+TEAL_INLINE uint32_t teal_stale_after(uint32_t timeout) {
+  return timeout / 8 < TEAL_STALE_AT_MOST ? timeout / 8 : TEAL_STALE_AT_MOST;
+}
 #define TEAL_SETTLES_TIMEOUT (60u * TEAL_TICKS_PER_S) /* services whose time-out is shorter do not settle */
 
 /* Whether an established connection's entry is plain, its backend apart. */

@@ -98,6 +98,9 @@ ServiceStatus Balancer::describe(uint16_t number, const dataplane::Counters& tot
   s.generation = teal_split_generation(split.current);
   s.draining = teal_split_draining(split.current) != 0;
   s.retired = record.retired != 0;
+  const model::Snapshot* snapshot = engine_.snapshot();
+  s.settled = snapshot != nullptr && number < snapshot->view().service_count &&
+              (snapshot->view().services[number].flags & TEAL_SERVICE_SETTLES) && settler_.settled(record.group);
   s.untracked = totals.service[number].untracked;
   s.recovered = totals.service[number].recovered;
   s.flows_moved = totals.service[number].moved;

@@ -77,6 +77,7 @@ Json to_json(const ServiceStatus& value) {
           {"green_share", value.green_share},
           {"generation", value.generation},
           {"draining", value.draining},
+          {"settled", value.settled},
           {"retired", value.retired},
           {"untracked", value.untracked},
           {"recovered", value.recovered},

@@ -21,10 +21,7 @@ bool alike(const model::View& a, const model::View& b, uint32_t number) {
 
 Settler::Settler(Storage& storage) : storage_(storage) {
   // Groups that an earlier teald settled, and unsettled a moment ago, are not known.
-  if (storage.taken_over()) {
-    lags_.assign(TEAL_GROUPS, true);
-    lagged_at_.assign(TEAL_GROUPS, now());
-  }
+  if (storage.taken_over()) lag_.assign(TEAL_GROUPS, {now(), 2 * TEAL_STALE_AT_MOST, 0});
   for (uint16_t g = 0; g < TEAL_GROUPS; g++) drop(g);
 }
 
@@ -33,8 +30,8 @@ void Settler::drop(uint16_t group) {
   candidate_[group] = false;
   uint32_t& word = storage_.settled()[group];
   if (word == 0) return;
-  lags_[group] = true;
-  lagged_at_[group] = now();
+  lag_[group].at = now();
+  lag_[group].grace = 2 * TEAL_STALE_AT_MOST;
   __atomic_store_n(&word, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -71,20 +68,19 @@ void Settler::begin_walk(const model::View& view, const std::set<uint16_t>& hind
   }
   for (uint16_t g = 0; g < TEAL_GROUPS; g++) {
     candidate_[g] = longest[g] != 0 && word_of(g) != 0 && !hindered.contains(g);
-    if (!candidate_[g]) {
-      drop(g);
-      candidate_[g] = false;
-    }
-    const uint64_t lag = (uint64_t{longest[g]} + teal_settled_grace(longest[g])) << TEAL_FINE_SHIFT;
-    if (lags_[g] && !settled(g) && now() - lagged_at_[g] > lag) lags_[g] = false;
+    if (!candidate_[g]) drop(g);
+    Lag& lag = lag_[g];
+    if (lag.grace == 0) continue;
+    if (longest[g] != 0) lag.lasts = std::max(lag.lasts, longest[g] + lag.grace);
+    if (!settled(g) && (now() - lag.at) >> TEAL_FINE_SHIFT > lag.lasts) lag = {};
   }
 }
 
 void Settler::end_walk() {
   for (uint16_t g = 0; g < TEAL_GROUPS; g++) {
     if (!candidate_[g]) continue;
-    lags_[g] = true;
-    lagged_at_[g] = now();
+    lag_[g].at = now();
+    lag_[g].grace = 2 * TEAL_STALE_AT_MOST;
     TEAL_STORE(&storage_.settled()[g], word_of(g));
   }
 }
@@ -94,11 +90,11 @@ void Settler::tell(const model::View& view, std::vector<Ageing>& ageing) const {
     const teal_service& s = view.services[i];
     Ageing& a = ageing[i];
     a.maglev = nullptr;
-    a.stale = a.grace = 0;
+    a.stale = 0;
+    a.grace = lag_[s.group].grace;  // of services that settled once, too
     if (!(s.flags & TEAL_SERVICE_SETTLES)) continue;
     const uint32_t timeout = s.timeout[TEAL_TIMEOUT_established];
     a.stale = teal_stale_after(timeout);
-    if (lags_[s.group]) a.grace = teal_settled_grace(timeout);
     if (candidate_[s.group]) a.maglev = view.maglev[s.maglev[word_of(static_cast<uint16_t>(s.group)) - 1]];
   }
 }

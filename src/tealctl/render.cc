@@ -34,6 +34,7 @@ std::string flows_of(const Json& service, const char* pool) {
 
 std::string notes_of(const Json& service) {
   std::string out = service.at("draining").get<bool>() ? "draining" : "";
+  if (service.at("settled").get<bool>()) out += out.empty() ? "settled" : ", settled";
   if (service.at("retired").get<bool>()) out += out.empty() ? "retired" : ", retired";
   if (number(service, "flows_moved") > 0)
     out += (out.empty() ? "" : ", ") + count(service, "flows_moved") + " flows MOVED";

@@ -58,6 +58,7 @@ struct ServiceStatus {
   uint64_t generation = 0;
   bool draining = false;  // the other pool still holds flows of the time before the last change
   bool retired = false;   // no longer configured, kept for its flows
+  bool settled = false;   // connections under way need no look at the flow table (docs/decisions/0015)
   uint64_t untracked = 0, recovered = 0, flows_moved = 0;
   std::map<std::string, PoolStatus> pools;  // "blue", "green"
 };

@@ -42,9 +42,12 @@ class Settler {
 
   Storage& storage_;
   std::vector<bool> candidate_ = std::vector<bool>(TEAL_GROUPS);  // of the walk under way
-  // Stamps of the group's entries may lag behind by what was settled until then; fine ticks.
-  std::vector<bool> lags_ = std::vector<bool>(TEAL_GROUPS);
-  std::vector<uint32_t> lagged_at_ = std::vector<uint32_t>(TEAL_GROUPS);
+  // Stamps of a group's entries may lag: its established flows live `grace` ticks longer until `lasts` ticks after `at`
+  // (fine ticks), the last moment that it was settled.
+  struct Lag {
+    uint32_t at = 0, grace = 0, lasts = 0;
+  };
+  std::vector<Lag> lag_ = std::vector<Lag>(TEAL_GROUPS);
 };
 
 }  // namespace teal::flow

@@ -64,7 +64,7 @@ class Sweeper {
   const teal_secret& secret_;
   uint32_t at_ = 0;
   uint32_t walk_began_ = 0;  // fine ticks
-  uint32_t slow_at_ = 0;     // when a walk last began long after the one before
+  uint32_t slow_at_ = 0;     // when a walk was last seen to take long
   uint64_t walks_ = 0, expired_ = 0;
   static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
   std::vector<uint64_t> timed_out_;  // [service][teal_signal_index]
