@@ -120,6 +120,9 @@ class Engine {
 
   // One whole walk of teald's sweeper: what has outlived its timeout goes.
   virtual void sweep() = 0;
+  // Walks of the sweeper that take nothing away, until all has settled that may. `data`: as if every established
+  // connection's backend had sent some.
+  virtual void settle(bool data) = 0;
 
   virtual std::span<const teal_bucket> buckets() const = 0;
   virtual Counts counts() const = 0;

@@ -136,9 +136,25 @@ void PipelineEngine::sweep() {
   std::vector<flow::Ageing> ageing(view.service_count);
   for (uint32_t i = 0; i < view.service_count; i++)
     std::copy(std::begin(view.services[i].timeout), std::end(view.services[i].timeout), ageing[i].timeout.begin());
+  walk(std::move(ageing));
+}
+
+void PipelineEngine::settle(bool data) {
+  if (data)
+    flow::Sweeper::visit(table_, [](uint64_t, uint64_t val, teal_bucket* b, int slot) {
+      if (teal_val_state(val) == TEAL_FLOW_established) TEAL_OR(&b->val[slot], TEAL_VAL_DATA);
+      return true;
+    });
+  flow::Ageing never;
+  never.timeout.fill(TEAL_STAMP_MASK);  // no entry is ever as old
+  // What was entered a moment ago is known to be plain after two.
+  for (int i = 0; i < 2; i++) walk(std::vector(snapshot_->view().service_count, never));
+}
+
+void PipelineEngine::walk(std::vector<flow::Ageing> ageing) {
   if (!sweeper_) sweeper_ = std::make_unique<flow::Sweeper>(table_, storage_->head().secret);
-  settler_->begin_walk(view, {});
-  settler_->tell(view, ageing);
+  settler_->begin_walk(snapshot_->view(), {});
+  settler_->tell(snapshot_->view(), ageing);
   while (!sweeper_->step(table_.bucket_count(), ticks(), ageing)) {
   }
   settler_->end_walk();

@@ -35,6 +35,7 @@ class PipelineEngine : public Engine {
   std::vector<Output> advance(TestTime time) override;
   std::vector<Output> run(uint16_t port, const std::vector<Bytes>& frames) override;
   void sweep() override;
+  void settle(bool data) override;
   std::optional<FlowEntry> flow(const std::string& service, const model::Endpoint& client) const override;
   std::optional<FlowEntry> affinity(const std::string& service, const model::Address& client) const override;
   uint64_t affinity_entries() const override;
@@ -60,6 +61,7 @@ class PipelineEngine : public Engine {
   [[nodiscard]] std::optional<FlowEntry> entry(const teal_flow_key& key) const;
   void publish_view();
   void make_pipeline();
+  void walk(std::vector<flow::Ageing> ageing);
 
   std::unique_ptr<flow::Storage> storage_;
   flow::Table table_;
