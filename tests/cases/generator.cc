@@ -40,6 +40,9 @@ std::string Generator::Backend::name() const {
 Generator::Generator(uint64_t seed, Layout layout) : random_(seed), layout_(layout) {
   vlan_link_ = layout_ == Layout::two_ports && random_.one_in(3);
   crowded_ = random_.one_in(5);
+  calm_ = !random_.one_in(3);
+  static const std::vector<uint32_t> established{20, 60, 60, 61, 120, 600, 3600};  // services settle from 60 s on
+  established_s_ = random_.of(established);
   const std::vector<uint16_t> mtus{1500, 1500, 1400, 1300, 9000};
   client_mtu_ = random_.of(mtus);
   back_mtu_ = random_.of(mtus);
@@ -51,14 +54,14 @@ Generator::Generator(uint64_t seed, Layout layout) : random_(seed), layout_(layo
 
 void Generator::make_services() {
   const unsigned count = 1 + random_.below(4);
-  const bool same_backends = random_.one_in(2);  // several services on one backend address and port
+  const bool same_backends = !calm_ && random_.one_in(2);  // several services on one backend address and port
   const uint8_t only = random_.one_in(3) ? 0 : random_.one_in(2) ? 4 : 6;
   for (unsigned i = 0; i < count; i++) {
     Service s;
     s.name = "s" + std::to_string(i);
     const uint8_t family = only ? only : random_.one_in(2) ? 4 : 6;
     s.vip = *model::Address::parse((family == 4 ? "192.0.2." : "2001:db8:1::") + std::to_string(10 + random_.below(2)));
-    s.proto = random_.one_in(3) ? 17 : 6;
+    s.proto = random_.one_in(calm_ ? 8 : 3) ? 17 : 6;
     s.port = static_cast<uint16_t>(80 + i);
     s.forward = random_.of(std::vector<std::string>{"nat", "nat", "nat", "nat", "l2dsr", "ipip"});
     if (crowded_ && i == 0) s.forward = "l2dsr";  // where packets of clients alone make a flow that never gives way
@@ -68,7 +71,7 @@ void Generator::make_services() {
     const uint8_t inner = s.forward == "ipip" && random_.one_in(2) ? static_cast<uint8_t>(10 - family) : family;
     make_affinity(s);
     make_preview(s);
-    if (random_.one_in(3)) s.preview_port = static_cast<uint16_t>(8180 + i);
+    if (random_.one_in(calm_ ? 10 : 3)) s.preview_port = static_cast<uint16_t>(8180 + i);
     const uint16_t port = s.forward != "nat" ? s.port : same_backends ? 8080 : static_cast<uint16_t>(8080 + i);
     for (int pool = 0; pool < 2; pool++) {
       const unsigned members = random_.one_in(8) ? (crowded_ ? 1 : 0) : 1 + random_.below(3);
@@ -151,7 +154,8 @@ json Generator::world() const {
     ports[1]["vlan"] = {9};
   }
   json config = {
-      {"engine", {{"timeouts", {{"half_open_s", 2}, {"established_s", 20}, {"closing_s", 2}, {"udp_s", 5}}}}},
+      {"engine",
+       {{"timeouts", {{"half_open_s", 2}, {"established_s", established_s_}, {"closing_s", 2}, {"udp_s", 5}}}}},
       {"ports", json::array()},
       {"services", json::array()}};
   for (size_t i = 0; i < ports.size(); i++)
@@ -257,7 +261,7 @@ Step Generator::next() {
     to_fill_--;
     return fill();
   }
-  if (random_.one_in(16)) {
+  if (random_.one_in(calm_ && !pending_.empty() ? 100 : 16)) {
     Step step;
     step.control = control();
     return step;

@@ -93,6 +93,7 @@ class Generator {
   Flow flow();
   Step traffic();
   void conversation();  // generator_releases.cc
+  void settled();       // generator_settled.cc
   Step from_client();
   Step from_backend();
   Step fill();
@@ -110,8 +111,10 @@ class Generator {
   Random random_;
   Layout layout_;
   bool vlan_link_ = false;  // backends behind a VLAN link of their port
-  bool crowded_ = false;    // more flows than the table holds
-  unsigned to_fill_ = 0;    // packets to come that fill it
+  bool calm_ = false;       // services that settle (teal/settled.h), mostly
+  uint32_t established_s_ = 20;
+  bool crowded_ = false;  // more flows than the table holds
+  unsigned to_fill_ = 0;  // packets to come that fill it
   uint16_t client_mtu_ = 1500, back_mtu_ = 1500;
   std::vector<model::Address> unknown_;  // neighbours without a MAC address
   std::vector<Service> services_;

@@ -11,7 +11,7 @@ using nlohmann::json;
 void Generator::make_affinity(Service& s) {
   static const std::vector<unsigned> seconds{1, 3, 10, 60};
   static const std::vector<unsigned> lengths4{32, 32, 24, 30, 8}, lengths6{128, 128, 64, 126, 16};
-  s.affinity_s = random_.one_in(3) ? 0 : random_.of(seconds);
+  s.affinity_s = (calm_ ? !random_.one_in(8) : random_.one_in(3)) ? 0 : random_.of(seconds);
   s.affinity_prefix = random_.of(s.vip.family == 4 ? lengths4 : lengths6);
 }
 
@@ -23,7 +23,7 @@ void Generator::make_preview(Service& s) {
                                                   "2001:db8:e::/48",   "2001:db8:b::11/128", "2001:db8::/33",
                                                   "8000::/1"};
   s.preview_clients.clear();
-  if (!random_.one_in(2)) return;
+  if (!random_.one_in(calm_ ? 6 : 2)) return;
   for (unsigned i = 1 + random_.below(3); i > 0; i--) {
     const std::string& prefix = random_.of(s.vip.family == 4 ? prefixes4 : prefixes6);
     if (std::find(s.preview_clients.begin(), s.preview_clients.end(), prefix) == s.preview_clients.end())

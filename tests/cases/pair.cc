@@ -37,11 +37,15 @@ Pair::Pair(const nlohmann::json& head) {
   xdp_ = make_xdp_engine(flows, secret, world.ports);
   dpdk_->publish(head.at("config"), world);
   xdp_->publish(head.at("config"), world);
+  under_way_.publish(head);
 }
 
 std::string Pair::step(const Step& step) {
+  if (step.control.is_null()) under_way_.before(*dpdk_, step.frame);
   const Outcome d = play_step(*dpdk_, step), x = play_step(*xdp_, step);
   std::string wrong = disagreement("dpdk", *dpdk_, d.out, "xdp", *xdp_, x.out);
+  if (step.control.is_null()) wrong += under_way_.after(*dpdk_);
+  if (step.control.contains("publish") && d.refused.empty()) under_way_.publish(step.control["publish"]);
   if (d.refused != x.refused) wrong += "dpdk says '" + d.refused + "', xdp says '" + x.refused + "'\n";
   if (dpdk_->counts().event[TEAL_EV_flows_moved] != 0) wrong += "a flow moved\n";
   if (step.control.is_null() && step.sound && wrong_checksum(step.frame).empty())

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cases/generator.h"
+#include "cases/under_way.h"
 
 namespace teal::tests {
 
@@ -16,7 +17,8 @@ class Pair {
  public:
   // `head`: as of a case; "seed" keys both tables. Throws when the configuration is refused.
   explicit Pair(const nlohmann::json& head);
-  // Empty, or what is wrong after the step: the engines differ, a flow moved, a checksum is wrong.
+  // Empty, or what is wrong after the step: the engines differ, a flow moved, a packet left its flow's
+  // backend, a checksum is wrong.
   std::string step(const Step& step);
   // Empty, or the packet buffers that nobody freed.
   std::string end();
@@ -25,6 +27,7 @@ class Pair {
 
  private:
   std::unique_ptr<Engine> dpdk_, xdp_;
+  UnderWay under_way_;
 };
 
 struct Failure {

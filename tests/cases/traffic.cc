@@ -256,7 +256,8 @@ void Generator::mutate(Step& step) {
 Step Generator::traffic() {
   Step step;
   if (random_.one_in(80)) conversation();
-  if (!pending_.empty() && random_.one_in(2)) {
+  if (random_.one_in(calm_ ? 20 : 60)) settled();
+  if (!pending_.empty() && random_.one_in(calm_ ? 8 : 2) != calm_) {
     step = std::move(pending_.front());
     pending_.pop_front();
   } else {

@@ -47,6 +47,7 @@ struct FlowEntry {
   std::string pool;         // "blue", "green"
   std::string state;        // of TEAL_FLOW_STATES
   uint64_t generation = 0;  // low 5 bits
+  uint16_t number = 0;      // its backend's
 };
 
 // Signals of one service by teal_signal_index(): pool, and the low bits of the generation.

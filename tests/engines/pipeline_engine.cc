@@ -190,7 +190,7 @@ std::optional<FlowEntry> PipelineEngine::entry(const teal_flow_key& key) const {
   if (table_.find(key, &val) == nullptr) return std::nullopt;
   return FlowEntry{storage_->backends()[teal_val_backend(val)].name,
                    model::to_string(static_cast<model::Pool>(teal_val_pool(val))), state_names[teal_val_state(val)],
-                   teal_val_generation(val)};
+                   teal_val_generation(val), teal_val_backend(val)};
 }
 
 Counts PipelineEngine::counts() const {
