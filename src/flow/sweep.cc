@@ -13,12 +13,15 @@ namespace {
 // between two looks at one bucket.
 const uint32_t slow_walk = teal_stale_after(TEAL_SETTLES_TIMEOUT) / 2;
 
+constexpr uint32_t half_the_clock = 1u << 31;  // fine ticks
+
 }  // namespace
 
 bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ageing) {
   const auto begin = std::chrono::steady_clock::now();
   // At each step: a walk may stand still in its middle.
   if ((walks_ == 0 && at_ == 0) || now - walk_began_ > slow_walk << TEAL_FINE_SHIFT) slow_at_ = now;
+  if (now - slow_at_ > half_the_clock) slow_at_ = now - half_the_clock;  // long ago, and not a moment ago again
   if (at_ == 0) walk_began_ = now;
   const uint64_t wanted = (at_ + uint64_t{buckets} + TEAL_CELLS_A_WORD - 1) / TEAL_CELLS_A_WORD * TEAL_CELLS_A_WORD;
   const uint32_t end = static_cast<uint32_t>(std::min<uint64_t>(wanted, table_.bucket_count()));

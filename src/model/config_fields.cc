@@ -16,7 +16,7 @@ constexpr size_t longest_port_name = 15;        // IFNAMSIZ - 1
 constexpr size_t longest_path = 4095;           // PATH_MAX - 1
 constexpr size_t longest_directory = 4000;      // with room for the names in it
 constexpr size_t longest_socket = 107;          // sizeof(sockaddr_un.sun_path) - 1
-constexpr uint32_t longest_timeout_s = 604800;  // a week
+constexpr uint32_t longest_timeout_s = 518400;  // six days: stamps of 24 bits tell no more (teal/flow.h)
 
 constexpr Field<ControlConfig> control_fields[] = {
     {"socket", {}, [](Reader& r, const Node& n, ControlConfig& c) { r.file(n, c.socket, longest_socket); }},
