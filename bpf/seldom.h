@@ -51,6 +51,7 @@ TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, cons
   for (uint32_t i = 0; i < TEAL_FIRST_LENGTHS; i++) {
     if (i >= v->lengths.count[which]) return 0;
     const struct teal_route_length *l = &v->lengths.at[which][i];
+    if (l->hop) return l->hop;
     struct teal_addr net;
     for (int k = 0; k < 4; k++) net.words[k] = to->words[k] & l->mask.words[k];
     uint32_t hop = teal_route_probe(v->routes, v->route_mask & (TEAL_XDP_ROUTES - 1), &v->secret, family, &net, l->length, 0);

@@ -22,6 +22,7 @@ struct teal_route_slot {
 struct teal_route_length {
   struct teal_addr mask;
   uint32_t length;
+  uint32_t hop; /* length 0: the default route's, which needs no probe; else 0 */
 };
 
 /* Prefix lengths in use, longest first, with their masks. */
@@ -67,6 +68,7 @@ TEAL_INLINE uint32_t teal_route_find(const struct teal_route_slot *slots, uint32
   for (uint32_t i = 0; i < TEAL_ROUTE_LENGTHS; i++) {
     if (i >= lengths->count[which]) break;
     const struct teal_route_length *l = &lengths->at[which][i];
+    if (l->hop) return l->hop;
     struct teal_addr net;
     for (int w = 0; w < 4; w++) net.words[w] = dst->words[w] & l->mask.words[w];
     uint32_t hop = teal_route_probe(slots, mask, s, family, &net, l->length, service);

@@ -232,6 +232,8 @@ void Snapshot::add_routes(const SnapshotInput& input) {
         for (uint32_t& word : out.mask.words) word = ~0u;
         teal_addr_mask(&out.mask, l);
         out.length = l;
+        const Prefix everywhere{{static_cast<uint8_t>(which == 0 ? 4 : 6), {}}, 0};
+        if (const auto at = best.find(everywhere); l == 0 && previews == 0 && at != best.end()) out.hop = at->second;
       }
 
   for (uint32_t size = slots_for(all.size());; size *= 2) {
