@@ -162,8 +162,10 @@ void BenchWorld::enter(uint32_t first, uint32_t end, uint32_t now) {
 }
 
 void BenchWorld::settle() {
+  const uint32_t now = storage_->now();
+  TEAL_STORE(&storage_->head().tick, now);
   flow::Settler settler(*storage_);
-  settle_all(settler, *table_, view(), secret(), TEAL_LOAD(&storage_->head().tick));
+  settle_all(settler, *table_, view(), secret(), now);
 }
 
 void BenchWorld::remove(uint32_t first, uint32_t end) {

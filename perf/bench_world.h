@@ -40,7 +40,7 @@ class BenchWorld {
   // Throws when more than one in 1,000 finds no place.
   void enter(uint32_t first, uint32_t end, uint32_t now);
   void remove(uint32_t first, uint32_t end);
-  // Walks until what can be is settled, at the storage's tick.
+  // Walks until what can be is settled, now.
   void settle();
 
   [[nodiscard]] const Shape& shape() const { return shape_; }

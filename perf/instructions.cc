@@ -140,6 +140,7 @@ void worker(const std::string& name, const Shape& shape, Traffic traffic) {
   traffic.flows = flows;
   Lane lane(world, 0);
   world.enter(0, flows, world.storage().now());
+  if (shape.settled) world.settle();
   Source source(world, traffic, lane.pool(), flows);
   lane.forward(source, traffic, times, 10e6);  // the first packets are no measure
   count("worker: " + name, [&] { lane.forward(source, traffic, times, 10e6); });
@@ -166,6 +167,8 @@ void main() {
   worker("ipip ipv4", {model::Forward::ipip}, {});
   worker("l2dsr ipv4", {model::Forward::l2dsr}, {});
   worker("nat ipv6", {model::Forward::nat, 6}, {});
+  worker("settled nat ipv4", {model::Forward::nat, 4, 1, 2, true}, {});
+  worker("settled nat ipv4, both ways", {model::Forward::nat, 4, 1, 2, true}, both);
 }
 
 }  // namespace

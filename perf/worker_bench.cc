@@ -49,10 +49,7 @@ void measure(std::vector<Row*> rows, const Options& o, std::vector<double>& yard
   const uint64_t room = uint64_t{flows} * 80 / o.load;  // Storage makes buckets for a load of 0.8
   BenchWorld world(rows.front()->subject.shape, std::max<uint64_t>(room, 4 * o.packets));
   world.enter(0, flows, world.storage().now());
-  if (world.shape().settled) {
-    TEAL_STORE(&world.storage().head().tick, world.storage().now());
-    world.settle();
-  }
+  if (world.shape().settled) world.settle();
   Lane lane(world, 0);
   std::vector<std::unique_ptr<Source>> sources;
   for (const Row* row : rows)
