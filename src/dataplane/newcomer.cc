@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stage 4 for a flow without an entry: pool, backend, entry; and the affinity that flows give their clients. Beside it
+// Stage 4 for a flow without an entry: pool, backend, entry; the affinity that flows give their clients; replies of
+// backends that several services share. Beside it
 // in the XDP program: bpf/newcomer.h.
 #include "dataplane/pipeline.h"
 
@@ -119,6 +120,27 @@ uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_
   uint64_t val = 0;
   if (table_.find(key, &val) == nullptr || !teal_affinity_binds(&service, val, word, now_)) return pool;
   return service.maglev[teal_val_pool(val)] != 0 ? teal_val_pool(val) : pool;
+}
+
+// Among several services on one backend address, the one whose entry names this backend.
+bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
+  const teal_endpoint& endpoint = view_->endpoints[item.endpoint];
+  for (uint32_t i = 0; i < endpoint.count; i++) {
+    const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
+    const teal_flow_key key = item.pkt.family == 4
+                                  ? teal_flow_key4(secret_, item.client.v4, item.pkt.dport, ref.service)
+                                  : teal_flow_key6(secret_, &item.client, item.pkt.dport, ref.service);
+    uint64_t v = 0;
+    uint64_t* s = table_.find(key, &v);
+    if (s == nullptr || teal_val_backend(v) != ref.backend) continue;
+    item.service = ref.service;
+    item.backend = ref.backend;
+    item.key = key;
+    *slot = s;
+    *val = v;
+    return true;
+  }
+  return false;
 }
 
 }  // namespace teal::dataplane

@@ -283,27 +283,6 @@ TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_
   leave(item, hop, tunnel ? &backend : nullptr);
 }
 
-// Among several services on one backend address, the one whose entry names this backend.
-bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
-  const teal_endpoint& endpoint = view_->endpoints[item.endpoint];
-  for (uint32_t i = 0; i < endpoint.count; i++) {
-    const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
-    const teal_flow_key key = item.pkt.family == 4
-                                  ? teal_flow_key4(secret_, item.client.v4, item.pkt.dport, ref.service)
-                                  : teal_flow_key6(secret_, &item.client, item.pkt.dport, ref.service);
-    uint64_t v = 0;
-    uint64_t* s = table_.find(key, &v);
-    if (s == nullptr || teal_val_backend(v) != ref.backend) continue;
-    item.service = ref.service;
-    item.backend = ref.backend;
-    item.key = key;
-    *slot = s;
-    *val = v;
-    return true;
-  }
-  return false;
-}
-
 TEAL_HOT void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   const bool settled = item.direct != 0;
   const bool shared = view_->endpoints[item.endpoint].count > 1;

@@ -57,7 +57,7 @@ struct Never {
 };
 
 TEST(Settles, WhatNeverDoes) {
-  const std::vector<Never> nevers{
+  const std::vector<Never> excluded{
       {"UDP", [](SnapshotInput& in) { in.services[0].config.protocol = Protocol::udp; }},
       {"affinity", [](SnapshotInput& in) { in.services[0].config.affinity.by_client = true; }},
       {"a retired service", [](SnapshotInput& in) { in.services[0].retired = true; }},
@@ -76,7 +76,7 @@ TEST(Settles, WhatNeverDoes) {
          in.services[0].preview_pool = 0;
        }},
       {"59 s", [](SnapshotInput& in) { in.engine.timeouts.established_s = 59; }}};
-  for (const Never& never : nevers) {
+  for (const Never& never : excluded) {
     SnapshotInput in = one_service();
     never.make(in);
     EXPECT_FALSE(settles(in)) << never.what;
