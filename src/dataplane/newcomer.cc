@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stage 4 for a flow without an entry: pool, backend, entry; the affinity that flows give their clients; replies of
-// backends that several services share. Beside it
-// in the XDP program: bpf/newcomer.h.
+// backends that several services share. Beside it in the XDP program: bpf/newcomer.h.
 #include "dataplane/pipeline.h"
 
 namespace teal::dataplane {
