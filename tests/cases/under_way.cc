@@ -44,7 +44,8 @@ std::optional<Segment> segment_of(const Bytes& f) {
 
 void UnderWay::publish(const nlohmann::json& world) {
   tcp_.clear();
-  for (const auto& s : nlohmann::json::parse(world.at("config").get<std::string>()).at("services"))
+  const auto config = nlohmann::json::parse(world.at("config").get<std::string>());
+  for (const auto& s : config.at("services"))
     if (s.value("protocol", "tcp") == "tcp")
       tcp_[{*model::Address::parse(s.at("vip").get<std::string>()), s.at("port").get<uint16_t>()}] = s.at("name");
 }
