@@ -64,6 +64,7 @@ class Sweeper {
   const teal_secret& secret_;
   uint32_t at_ = 0;
   uint32_t walk_began_ = 0;  // fine ticks
+  bool marks_ = false;       // the walk rebuilds the cells
   uint32_t slow_at_ = 0;     // when a walk was last seen to take long
   uint64_t walks_ = 0, expired_ = 0;
   static constexpr size_t signals_per_service = size_t{2} * TEAL_SIGNAL_GENERATIONS;
