@@ -46,7 +46,7 @@ struct How {
   bool settled, xdp;
 };
 
-// What was settled outlives its time-out by a quarter (and longer where no walk came by): a case in which the sweeper
+// What was settled outlives its time-out by two minutes (and longer where no walk came by): a case in which the sweeper
 // comes so late and something is gone afterwards may speak of that, and is left out.
 bool expects_the_end(const Case& c) {
   const auto timeout_of = [](const json& world) {
