@@ -153,8 +153,7 @@ void BenchWorld::enter(uint32_t first, uint32_t end, uint32_t now) {
   uint64_t unplaced = 0;
   for (uint32_t i = first; i < end; i++) {
     const teal_flow_key key = key_of(i);
-    uint64_t val = teal_val(backend_of(i), TEAL_BLUE, 1, TEAL_FLOW_established, key.check, now) |
-                   (shape_.settled ? TEAL_VAL_DATA : 0);
+    uint64_t val = teal_val(backend_of(i), TEAL_BLUE, 1, TEAL_FLOW_established, key.check, now) | TEAL_VAL_DATA;
     if (table_->insert(secret(), key, &val, 0, now, counts) != flow::Inserted::entered) unplaced++;
   }
   if (unplaced > (end - first) / 1000)

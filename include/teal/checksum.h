@@ -8,22 +8,20 @@
 
 #include "teal/net.h"
 
-/* Folds a sum of up to 2^16 words to 16 bits. */
+/* Folds a sum of up to 2^16 words to 16 bits. A number that is added to itself with its halves exchanged has their sum in
+ * the upper half, the carry brought back. */
 TEAL_INLINE uint16_t teal_csum_fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  /* Both halves at once: added to itself turned round, the upper half is their sum with the carry brought back. */
-  uint32_t s = (uint32_t)sum;
+  uint32_t s = (uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32);
   return (uint16_t)((s + (s << 16 | s >> 16)) >> 16);
 }
 
 /* The difference to a sum when `from` becomes `to`; differences add up. */
-TEAL_INLINE uint64_t teal_csum_diff16(uint16_t from, uint16_t to) { return (uint64_t)(uint16_t)~from + to; }
+TEAL_INLINE uint64_t teal_csum_diff16(uint16_t from, uint16_t to) { return (from ^ 0xffffull) + to; }
 TEAL_INLINE uint64_t teal_csum_diff32(uint32_t from, uint32_t to) { return (uint64_t)(uint32_t)~from + to; }
 
 /* The new checksum field of a header whose words changed by `diff`. Never 0xffff for a non-zero sum (RFC 1624). */
 TEAL_INLINE uint16_t teal_csum_apply(uint16_t csum, uint64_t diff) {
-  return (uint16_t)~teal_csum_fold((uint64_t)(uint16_t)~csum + diff);
+  return (uint16_t)~teal_csum_fold((csum ^ 0xffffull) + diff);
 }
 
 /* As above for UDP, where 0 on the wire means "none": a computed 0 is sent as 0xffff (RFC 768). */

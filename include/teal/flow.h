@@ -191,6 +191,15 @@ TEAL_INLINE uint64_t teal_val_after(uint64_t v, uint32_t proto, uint8_t dir, uin
   return (v & ~(15ull << 38 | TEAL_STAMP_MASK)) | data | (uint64_t)next << 38 | teal_stamp(next, now);
 }
 
+/* What nearly every packet is: neither SYN, FIN nor RST, on an established connection that has carried data and whose entry
+ * was refreshed a moment ago. 1: teal_decide() would keep the entry, and teal_val_after() leave it as it is. */
+TEAL_INLINE int teal_is_steady(uint64_t val, uint32_t flags, uint32_t now) {
+  return (flags & (TEAL_TCP_SYN | TEAL_TCP_FIN | TEAL_TCP_RST)) == 0 &&
+         (val & (15ull << 38 | TEAL_VAL_DATA)) == ((uint64_t)TEAL_FLOW_established << 38 | TEAL_VAL_DATA) &&
+         (((now >> TEAL_FINE_SHIFT) - (uint32_t)val) & (TEAL_STAMP_MASK & ~(TEAL_REFRESH_TICKS - 1u))) == 0;
+}
+TEAL_STATIC_ASSERT((TEAL_REFRESH_TICKS & (TEAL_REFRESH_TICKS - 1)) == 0, "its bits are a mask");
+
 /* A SYN of the client that meets its flow's half-open entry. */
 TEAL_INLINE int teal_is_retransmit(uint64_t val, uint8_t dir, uint8_t flags) {
   return (flags & TEAL_TCP_SYN) && dir == TEAL_TO_BACKEND && teal_state_is_fine(teal_val_state(val));

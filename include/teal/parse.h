@@ -173,57 +173,54 @@ TEAL_INLINE void teal_parse_any(const uint8_t *data, const uint8_t *end, uint32_
   }
 }
 
-/*
- * The frame that nearly all are: TCP or UDP, no tags, no options, sound, and whole between `data` and `end`. 1: *pkt is
- * what teal_parse_any() would make of it. 0: it is another, or a bad one; *pkt is not filled.
- */
-TEAL_INLINE int teal_parse_common(const uint8_t *data, const uint8_t *end, struct teal_pkt *pkt) {
-  const struct teal_eth *eth = (const struct teal_eth *)data;
-  const uint8_t *ip = data + sizeof(*eth);
-  uint32_t total, head;
-  uint8_t proto;
-  if (ip + sizeof(struct teal_ipv4) + sizeof(struct teal_udp) > end) return 0;
-  if (TEAL_LIKELY(eth->type == teal_swap16(TEAL_ETH_IPV4))) {
-    const struct teal_ipv4 *v4 = (const struct teal_ipv4 *)ip;
-    if (v4->version_ihl != 0x45 || (v4->frag & teal_swap16(TEAL_IPV4_MF | TEAL_IPV4_OFFSET))) return 0;
-    head = sizeof(*v4);
-    total = teal_swap16(v4->total_len);
-    proto = v4->proto;
-    pkt->family = 4;
-  } else {
-    const struct teal_ipv6 *v6 = (const struct teal_ipv6 *)ip;
-    if (eth->type != teal_swap16(TEAL_ETH_IPV6) || ip + sizeof(*v6) + sizeof(struct teal_udp) > end) return 0;
-    if ((*ip >> 4) != 6) return 0;
-    head = sizeof(*v6);
-    total = (uint32_t)teal_swap16(v6->payload_len) + head;
-    proto = v6->next;
-    pkt->family = 6;
-  }
+/* The end of teal_parse_common(): the transport header `head` bytes behind `ip`, of which 20 bytes may be read. `total`:
+ * bytes of the datagram. */
+TEAL_INLINE int teal_parse_common_l4(const uint8_t *ip, const uint8_t *end, uint8_t family, uint32_t head, uint32_t total,
+                                     uint8_t proto, struct teal_pkt *pkt) {
+  const struct teal_tcp *tcp = (const struct teal_tcp *)(ip + head);
   if (total > (uint32_t)(end - ip)) return 0;
-  const uint8_t *l4 = ip + head;
-  const struct teal_udp *udp = (const struct teal_udp *)l4;
   if (TEAL_LIKELY(proto == TEAL_PROTO_TCP)) {
-    const struct teal_tcp *tcp = (const struct teal_tcp *)l4;
-    if (l4 + sizeof(*tcp) > end) return 0;
     uint32_t header = (uint32_t)(tcp->offset >> 4) * 4;
     if (header < sizeof(*tcp) || head + header > total) return 0;
     if ((tcp->flags & TEAL_TCP_SYN) && (tcp->flags & (TEAL_TCP_FIN | TEAL_TCP_RST))) return 0;
     pkt->tcp_flags = tcp->flags;
   } else {
-    uint32_t len = teal_swap16(udp->len);
-    if (proto != TEAL_PROTO_UDP || len < sizeof(*udp) || head + len > total) return 0;
+    uint32_t len = teal_swap16(((const struct teal_udp *)tcp)->len);
+    if (proto != TEAL_PROTO_UDP || len < sizeof(struct teal_udp) || head + len > total) return 0;
     pkt->tcp_flags = 0;
   }
-  pkt->l3 = sizeof(*eth);
-  pkt->l4 = (uint16_t)(sizeof(*eth) + head);
+  pkt->l3 = sizeof(struct teal_eth);
+  pkt->l4 = (uint16_t)(sizeof(struct teal_eth) + head);
   pkt->l3_len = total;
   pkt->kind = TEAL_KIND_L4;
   pkt->reason = 0;
+  pkt->family = family;
   pkt->proto = proto;
   pkt->tags = 0;
-  pkt->sport = udp->sport;
-  pkt->dport = udp->dport;
-  return 1;
+  pkt->sport = tcp->sport; /* TCP and UDP begin with the same two ports */
+  pkt->dport = tcp->dport;
+  return family;
+}
+
+/*
+ * The frame that nearly all are: TCP or UDP, no tags, no options, sound, and whole between `data` and `end`. Its family: *pkt
+ * is what teal_parse_any() would make of it. 0: it is another, or a bad one (or UDP of so few bytes, unpadded, that a TCP
+ * header would not fit); *pkt is not filled.
+ */
+TEAL_INLINE int teal_parse_common(const uint8_t *data, const uint8_t *end, struct teal_pkt *pkt) {
+  const struct teal_eth *eth = (const struct teal_eth *)data;
+  const uint8_t *ip = data + sizeof(*eth);
+  if (ip + sizeof(struct teal_ipv4) + sizeof(struct teal_tcp) > end) return 0;
+  if (TEAL_LIKELY(eth->type == teal_swap16(TEAL_ETH_IPV4))) {
+    const struct teal_ipv4 *v4 = (const struct teal_ipv4 *)ip;
+    if (v4->version_ihl != 0x45 || (v4->frag & teal_swap16(TEAL_IPV4_MF | TEAL_IPV4_OFFSET))) return 0;
+    return teal_parse_common_l4(ip, end, 4, sizeof(*v4), teal_swap16(v4->total_len), v4->proto, pkt);
+  }
+  const struct teal_ipv6 *v6 = (const struct teal_ipv6 *)ip;
+  if (eth->type != teal_swap16(TEAL_ETH_IPV6) || ip + sizeof(*v6) + sizeof(struct teal_tcp) > end) return 0;
+  if ((*ip >> 4) != 6) return 0;
+  return teal_parse_common_l4(ip, end, 6, sizeof(*v6), (uint32_t)teal_swap16(v6->payload_len) + (uint32_t)sizeof(*v6),
+                              v6->next, pkt);
 }
 
 /* Either of the two. */

@@ -16,12 +16,13 @@ enum teal_side { TEAL_SIDE_SRC, TEAL_SIDE_DST };
 /* Takes one from the TTL or hop limit of the IP header at `ip`. 0 when the packet may not be forwarded any more; it is
  * unchanged then. */
 TEAL_INLINE int teal_hop_down(uint8_t *ip, uint32_t family) {
-  if (family == 4) {
+  if (TEAL_LIKELY(family == 4)) {
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
     if (v4->ttl <= 1) return 0;
-    uint16_t from = (uint16_t)(v4->ttl | v4->proto << 8);
     v4->ttl--;
-    v4->csum = teal_csum_apply(v4->csum, teal_csum_diff16(from, (uint16_t)(v4->ttl | v4->proto << 8)));
+    /* teal_csum_apply() with the difference of any word to itself less one (RFC 1141): 0xfffe. */
+    uint32_t csum = v4->csum + 1u;
+    v4->csum = (uint16_t)(csum + (csum >= 0xffff));
     return 1;
   }
   struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
@@ -32,7 +33,7 @@ TEAL_INLINE int teal_hop_down(uint8_t *ip, uint32_t family) {
 
 /* Adds `diff` to the TCP or UDP checksum at the head `l4`. A UDP checksum of 0 stays 0 (RFC 768: none was made). */
 TEAL_INLINE void teal_l4_csum(uint8_t *l4, uint32_t proto, uint64_t diff) {
-  if (proto == TEAL_PROTO_TCP) {
+  if (TEAL_LIKELY(proto == TEAL_PROTO_TCP)) {
     struct teal_tcp *tcp = (struct teal_tcp *)l4;
     tcp->csum = teal_csum_apply(tcp->csum, diff);
   } else {
@@ -45,7 +46,7 @@ TEAL_INLINE void teal_l4_csum(uint8_t *l4, uint32_t proto, uint64_t diff) {
  * checksum over the pseudo header. The IPv4 header checksum is kept right. */
 TEAL_INLINE uint64_t teal_swap_address(uint8_t *ip, uint32_t family, int side, const struct teal_addr *to) {
   uint64_t diff = 0;
-  if (family == 4) {
+  if (TEAL_LIKELY(family == 4)) {
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
     teal_be32 from = side == TEAL_SIDE_SRC ? v4->src : v4->dst;
     diff = teal_csum_diff32(from, to->v4);
@@ -135,17 +136,22 @@ TEAL_INLINE int teal_clamp_mss(uint8_t *l4, const uint8_t *end, uint16_t limit) 
 /* Bytes of the Ethernet header that leads to a hop. */
 TEAL_INLINE uint32_t teal_eth_len(const struct teal_hop *hop) { return (uint32_t)sizeof(struct teal_eth) + 4u * hop->tags; }
 
-/* Writes the Ethernet header of `hop`, teal_eth_len() bytes, at `p`. */
-TEAL_INLINE void teal_write_eth(uint8_t *p, const struct teal_hop *hop, uint16_t ethertype) {
+/* Writes the Ethernet header of `hop` at `p`, as far as the EtherType; returns where that belongs. */
+TEAL_INLINE uint8_t *teal_write_macs(uint8_t *p, const struct teal_hop *hop) {
   TEAL_COPY(p, hop->dst, 12); /* dst and src lie side by side in both */
   p += 12;
   for (uint32_t i = 0; i < 2; i++) {
-    if (i >= hop->tags) break;
+    if (TEAL_LIKELY(i >= hop->tags)) break;
     TEAL_COPY(p, &hop->vlan[i], 4);
     p += 4;
   }
+  return p;
+}
+
+/* Writes the Ethernet header of `hop`, teal_eth_len() bytes, at `p`. */
+TEAL_INLINE void teal_write_eth(uint8_t *p, const struct teal_hop *hop, uint16_t ethertype) {
   teal_be16 type = teal_swap16(ethertype);
-  TEAL_COPY(p, &type, 2);
+  TEAL_COPY(teal_write_macs(p, hop), &type, 2);
 }
 
 /* Bytes of the outer header of a tunnel to a backend of `family`. */
@@ -159,19 +165,19 @@ TEAL_INLINE uint32_t teal_tunnel_len(uint32_t family) {
 TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
                                    uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
   uint8_t proto = inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6;
-  if (backend->family == 4) {
-    struct teal_ipv4 *ip = (struct teal_ipv4 *)outer;
-    ip->version_ihl = 0x45;
-    ip->tos = traffic_class;
-    ip->total_len = teal_swap16((uint16_t)(inner_len + sizeof(*ip)));
-    ip->id = id;
-    ip->frag = teal_swap16(TEAL_IPV4_DF);
-    ip->ttl = TEAL_TUNNEL_TTL;
-    ip->proto = proto;
-    ip->csum = 0;
-    ip->src = backend->tunnel_source.v4;
-    ip->dst = backend->addr.v4;
-    ip->csum = teal_csum_ipv4(ip);
+  if (TEAL_LIKELY(backend->family == 4)) {
+    /* Summed up before it is written: to load what has just been stored in pieces would wait for the stores. */
+    uint16_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4)));
+    uint32_t a = 0x45u | (uint32_t)traffic_class << 8 | (uint32_t)total << 16;
+    uint32_t b = (uint32_t)id | (uint32_t)teal_swap16(TEAL_IPV4_DF) << 16;
+    uint32_t c = TEAL_TUNNEL_TTL | (uint32_t)proto << 8;
+    uint64_t sum = (uint64_t)a + b + c + backend->tunnel_source.v4 + backend->addr.v4;
+    c |= (uint32_t)(uint16_t)~teal_csum_fold(sum) << 16;
+    TEAL_COPY(outer, &a, 4);
+    TEAL_COPY(outer + 4, &b, 4);
+    TEAL_COPY(outer + 8, &c, 4);
+    TEAL_COPY(outer + 12, &backend->tunnel_source, 4);
+    TEAL_COPY(outer + 16, &backend->addr, 4);
   } else {
     struct teal_ipv6 *ip = (struct teal_ipv6 *)outer;
     ip->version_class_label = teal_swap32(6u << 28 | (uint32_t)traffic_class << 20);

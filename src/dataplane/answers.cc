@@ -37,7 +37,7 @@ void Pipeline::bounce(rte_mbuf* m, const Item& item) {
   std::memcpy(to, from, item.pkt.l3);
   std::memcpy(to, from + 6, 6);
   std::memcpy(to + 6, from, 6);
-  sink_.send(item.in_port, m);
+  sink_.send(port_, m);
 }
 
 // ICMP Fragmentation Needed (RFC 792, RFC 1191) or ICMPv6 Packet Too Big (RFC 4443), from the address that the packet

@@ -9,15 +9,15 @@
 namespace teal::dataplane {
 
 // Gives a frame to the kernel through the port's tap, without the VLAN tags that the port's configuration says are its.
-void Pipeline::kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt) {
-  const uint8_t tags = shared_.ports[port].tags;
+void Pipeline::kernel(rte_mbuf* m, const teal_pkt& pkt) {
+  const uint8_t tags = shared_.ports[port_].tags;
   if (tags != 0 && pkt.tags >= tags) {
     uint8_t* data = rte_pktmbuf_mtod(m, uint8_t*);
     std::memmove(data + 4 * tags, data, 12);
     rte_pktmbuf_adj(m, static_cast<uint16_t>(4 * tags));
   }
   m->ol_flags = 0;
-  sink_.to_kernel(port, m);
+  sink_.to_kernel(port_, m);
 }
 
 // Whether the packet's client is the host itself.
@@ -26,13 +26,19 @@ bool Pipeline::is_local(const Item& item) const {
   return teal_match_find(view_->match, view_->match_mask, secret_, key) != 0;
 }
 
+// A packet whose next hop is not to be had, now or at all.
+void Pipeline::unready(Item& item, const teal_hop& hop, uint8_t family, const teal_addr& destination) {
+  if (hop.state == TEAL_HOP_UNRESOLVED) return hold(item, family, destination);
+  sink_.drop(item.m, TEAL_DROP_no_route);
+}
+
 // Keeps the packet, unchanged, until the next hop is known or 500 ms are over; it then runs through all stages again.
 void Pipeline::hold(Item& item, uint8_t family, const teal_addr& destination) {
   if (held_count_ == held_.size() || (retry_deadline_ != 0 && tsc_ > retry_deadline_))
     return sink_.drop(item.m, TEAL_DROP_no_neighbour);
   const uint64_t deadline = retry_deadline_ != 0 ? retry_deadline_ : tsc_ + rte_get_tsc_hz() / 2;
   if (retry_deadline_ == 0) counters_.event[TEAL_EV_neighbour_held]++;
-  held_[held_count_++] = {item.m, item.in_port, deadline};
+  held_[held_count_++] = {item.m, port_, deadline};
   WantedNeighbour wanted{family, {}, destination};
   if (shared_.wanted != nullptr && retry_deadline_ == 0)
     rte_ring_enqueue_elem(shared_.wanted, &wanted, sizeof(wanted));  // full: others ask already

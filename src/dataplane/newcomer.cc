@@ -5,6 +5,22 @@
 
 namespace teal::dataplane {
 
+// Whatever has no entry that decides it.
+void Pipeline::newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val) {
+  if (action == TEAL_ACT_RESET) return reset_both(item, service, teal_val_backend(val));
+  // A retired service takes no new flows; its VIP may be the kernel's by now.
+  if ((service.flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return kernel(item.m, item.pkt);
+
+  uint8_t pool = 0;
+  uint64_t generation = 0;
+  const uint16_t backend = choose(item, service, action, &pool, &generation);
+  if (backend == 0) return;
+  if (action == TEAL_ACT_STATELESS) return forward(item, service, backend);
+  uint64_t entry = teal_val(backend, pool, generation, teal_first_state(action, item.pkt.proto), item.key.check, now_);
+  enter(item, service, action, val, &entry);
+  forward(item, service, teal_val_backend(entry));
+}
+
 // Stage 4 for a flow without an entry: split, then Maglev. 0: dropped, and counted.
 uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
                           uint64_t* generation) {

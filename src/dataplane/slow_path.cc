@@ -16,10 +16,10 @@ void Pipeline::icmp_error(Item& item) {
   const int parsed = teal_parse_quote(data, data + item.m->data_len, &item.pkt, &q);
   const teal_addr dst = address_of(data, item.pkt, TEAL_SIDE_DST);
   if (parsed < 0) {
-    if (!concerns_us(item)) return kernel(item.m, item.in_port, item.pkt);
+    if (!concerns_us(item)) return kernel(item.m, item.pkt);
     return sink_.drop(item.m, TEAL_DROP_bad_icmp_quote);
   }
-  if (parsed == 0) return kernel(item.m, item.in_port, item.pkt);
+  if (parsed == 0) return kernel(item.m, item.pkt);
   const uint8_t family = item.pkt.family;
   const auto key_of = [&](const teal_addr& client, teal_be16 port, uint16_t service) {
     return family == 4 ? teal_flow_key4(secret_, client.v4, port, service)
@@ -29,7 +29,7 @@ void Pipeline::icmp_error(Item& item) {
   uint64_t key = teal_match_key(secret_, family, &q.src, q.sport, q.proto, TEAL_MATCH_VIP);
   if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, secret_, key);
       s != 0 && teal_addr_equal(&view_->services[s].vip, &q.src)) {
-    if (!teal_addr_equal(&q.src, &dst)) return kernel(item.m, item.in_port, item.pkt);
+    if (!teal_addr_equal(&q.src, &dst)) return kernel(item.m, item.pkt);
     const teal_service& service = view_->services[s];
     uint64_t val = 0;
     if (table_.find(key_of(q.dst, q.dport, static_cast<uint16_t>(s)), &val) == nullptr)
@@ -50,7 +50,7 @@ void Pipeline::icmp_error(Item& item) {
 
   key = teal_match_key(secret_, family, &q.dst, q.dport, q.proto, TEAL_MATCH_ENDPOINT);
   const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
-  if (e == 0 || !teal_addr_equal(&view_->endpoints[e].addr, &q.dst)) return kernel(item.m, item.in_port, item.pkt);
+  if (e == 0 || !teal_addr_equal(&view_->endpoints[e].addr, &q.dst)) return kernel(item.m, item.pkt);
   const teal_endpoint& endpoint = view_->endpoints[e];
   teal_addr client = q.src;
   const bool hairpin = view_->hairpin_any && hairpin_client(family, q.src, &client);
@@ -69,7 +69,7 @@ void Pipeline::icmp_error(Item& item) {
     counters_.event[TEAL_EV_icmp_errors]++;
     return emit(item, hop, nullptr);
   }
-  kernel(item.m, item.in_port, item.pkt);
+  kernel(item.m, item.pkt);
 }
 
 // Whether source or destination address are a service's business, whatever the ports.
@@ -86,7 +86,7 @@ bool Pipeline::concerns_us(const Item& item) const {
 // Fragments of services' datagrams are put together (rte_ip_frag), so that all go where the first one goes, in whatever
 // order they come; the whole takes the ordinary way and leaves in fragments again.
 void Pipeline::fragment(Item& item) {
-  if (!concerns_us(item)) return kernel(item.m, item.in_port, item.pkt);
+  if (!concerns_us(item)) return kernel(item.m, item.pkt);
   counters_.event[TEAL_EV_fragments]++;
   rte_mbuf* m = item.m;
   const uint32_t excess = m->pkt_len - item.pkt.l3 - item.pkt.l3_len;
@@ -127,12 +127,11 @@ void Pipeline::fragment(Item& item) {
   }
   Item out;
   out.m = whole;
-  out.in_port = item.in_port;
   out.whole = true;
   teal_parse(data, data + whole->data_len, whole->pkt_len, &out.pkt);
   if (out.pkt.kind == TEAL_KIND_FRAGMENT || out.pkt.kind == TEAL_KIND_ICMP_ERROR)
     return sink_.drop(whole, TEAL_DROP_bad_fragment);
-  if (out.pkt.kind == TEAL_KIND_OTHER) return kernel(whole, item.in_port, out.pkt);
+  if (out.pkt.kind == TEAL_KIND_OTHER) return kernel(whole, out.pkt);
   if (classify(out)) finish(out);
 }
 

@@ -25,12 +25,13 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
   if (at_ == 0) {
     walk_began_ = now;
     // Where no group is a candidate none is settled, and nobody reads the cells.
-    marks_ = std::any_of(ageing.begin(), ageing.end(), [](const Ageing& a) { return a.maglev != nullptr; });
+    marks_ = table_.has_cells() &&
+             std::any_of(ageing.begin(), ageing.end(), [](const Ageing& a) { return a.maglev != nullptr; });
   }
   const uint64_t wanted = (at_ + uint64_t{buckets} + TEAL_CELLS_A_WORD - 1) / TEAL_CELLS_A_WORD * TEAL_CELLS_A_WORD;
   const uint32_t end = static_cast<uint32_t>(std::min<uint64_t>(wanted, table_.bucket_count()));
   while (at_ < end) {
-    uint32_t* word = marks_ ? table_.cells(at_) : nullptr;
+    uint32_t* word = marks_ ? table_.cell_word(at_) : nullptr;
     const uint32_t word_end = std::min(end, at_ + TEAL_CELLS_A_WORD);
     // First cleared, then looked: what is written behind our back says so in the word afterwards.
     const uint32_t before = word != nullptr ? __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST) : 0;

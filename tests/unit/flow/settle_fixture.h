@@ -107,7 +107,12 @@ class Settling {
     uint64_t val = 0;
     return table.find(key, &val) != nullptr;
   }
-  [[nodiscard]] uint32_t cell(uint32_t bucket) const { return teal_cell_of(TEAL_LOAD(table.cells(bucket)), bucket); }
+  [[nodiscard]] uint32_t cell(uint32_t bucket) const {
+    return teal_cell_of(TEAL_LOAD(table.cell_word(bucket)), bucket);
+  }
+  [[nodiscard]] bool settled(const teal_flow_key& key) const {
+    return table.settled(bucket_of(key), teal_bucket_second(key.hash, table.bucket_count()));
+  }
   [[nodiscard]] uint32_t first(const teal_flow_key& key) const { return cell(bucket_of(key)); }
   [[nodiscard]] uint32_t second(const teal_flow_key& key) const {
     return cell(teal_bucket_second(key.hash, table.bucket_count()));

@@ -120,7 +120,7 @@ TEST(Ageing, AReloadForgetsNobodyEarly) {
     ASSERT_EQ(s.put(key, s.plain(key)), Inserted::entered);
     s.walk_twice();
     s.pass_walking(TEAL_STALE_AT_MOST - 16);
-    ASSERT_TRUE(s.table.settled(key.hash)) << "its packets leave the stamp as it is";
+    ASSERT_TRUE(s.settled(key)) << "its packets leave the stamp as it is";
     Services next;
     next.tables = s.world.tables;
     next.services = s.world.services;

@@ -17,16 +17,16 @@ TEST(Cells, APlainEntrysBucketIsPresent) {
   const auto key = key_of(1);
   ASSERT_EQ(s.put(key, s.plain(key)), Inserted::entered);
   EXPECT_EQ(s.first(key), TEAL_CELL_ATTEND) << "whoever enters one knows nothing of it";
-  EXPECT_FALSE(s.table.settled(key.hash));
+  EXPECT_FALSE(s.settled(key));
   s.walk();
   EXPECT_EQ(s.first(key), TEAL_CELL_UNKNOWN) << "rests for a walk";
   EXPECT_EQ(s.second(key), TEAL_CELL_EMPTY);
-  EXPECT_FALSE(s.table.settled(key.hash));
+  EXPECT_FALSE(s.settled(key));
   s.walk();
   EXPECT_EQ(s.first(key), TEAL_CELL_PRESENT);
   EXPECT_EQ(s.second(key), TEAL_CELL_EMPTY);
-  EXPECT_TRUE(s.table.settled(key.hash));
-  EXPECT_FALSE(s.table.settled(key_of(2).hash)) << "whose buckets hold nothing";
+  EXPECT_TRUE(s.settled(key));
+  EXPECT_FALSE(s.settled(key_of(2))) << "whose buckets hold nothing";
 }
 
 TEST(Cells, AnEntryThatIsNotPlainMustBeFound) {
@@ -54,7 +54,7 @@ TEST(Cells, AnEntryThatIsNotPlainMustBeFound) {
     s.walk();
     s.walk();
     EXPECT_EQ(s.first(key), TEAL_CELL_ATTEND) << n.why << ", state " << int{n.state};
-    EXPECT_FALSE(s.table.settled(key.hash)) << n.why << ", state " << int{n.state};
+    EXPECT_FALSE(s.settled(key)) << n.why << ", state " << int{n.state};
     uint64_t val = 0;
     uint64_t* slot = s.table.find(key, &val);
     ASSERT_NE(slot, nullptr);
@@ -62,7 +62,7 @@ TEST(Cells, AnEntryThatIsNotPlainMustBeFound) {
     s.walk();
     EXPECT_EQ(s.first(key), TEAL_CELL_UNKNOWN) << n.why << ", state " << int{n.state};
     s.walk();
-    EXPECT_TRUE(s.table.settled(key.hash)) << "made plain, " << n.why << ", state " << int{n.state};
+    EXPECT_TRUE(s.settled(key)) << "made plain, " << n.why << ", state " << int{n.state};
     EXPECT_EQ(s.first(key), TEAL_CELL_PRESENT);
   }
 }
@@ -73,10 +73,10 @@ TEST(Cells, StaleIsAnEighthOfTheTimeoutToTheTick) {
   ASSERT_EQ(s.put(key, s.plain(key)), Inserted::entered);
   s.pass(stale);
   s.walk_twice();
-  EXPECT_TRUE(s.table.settled(key.hash));
+  EXPECT_TRUE(s.settled(key));
   s.pass(1);
   s.walk();
-  EXPECT_FALSE(s.table.settled(key.hash));
+  EXPECT_FALSE(s.settled(key));
   EXPECT_EQ(s.first(key), TEAL_CELL_ATTEND);
 }
 
@@ -90,7 +90,7 @@ TEST(Cells, APlainEntryBesideOneThatIsNot) {
   ASSERT_EQ(s.put(beside, value(beside, 10, TEAL_FLOW_syn, 1000)), Inserted::entered);
   s.walk();
   EXPECT_EQ(s.first(key), TEAL_CELL_ATTEND);
-  EXPECT_FALSE(s.table.settled(key.hash));
+  EXPECT_FALSE(s.settled(key));
 }
 
 TEST(Cells, TheComparisonIsWithTheSlotOfTheSplitsPool) {
@@ -102,14 +102,14 @@ TEST(Cells, TheComparisonIsWithTheSlotOfTheSplitsPool) {
   ASSERT_EQ(s.put(green, s.plain(green, 20)), Inserted::entered);
   ASSERT_EQ(s.put(odd, s.plain(odd, 12)), Inserted::entered);
   s.walk_twice();
-  EXPECT_TRUE(s.table.settled(blue.hash));
-  EXPECT_FALSE(s.table.settled(green.hash));
-  EXPECT_TRUE(s.table.settled(odd.hash));
+  EXPECT_TRUE(s.settled(blue));
+  EXPECT_FALSE(s.settled(green));
+  EXPECT_TRUE(s.settled(odd));
   s.split(1, TEAL_SPLIT_ALL);
   s.walk_twice();
-  EXPECT_FALSE(s.table.settled(blue.hash));
-  EXPECT_TRUE(s.table.settled(green.hash));
-  EXPECT_FALSE(s.table.settled(odd.hash));
+  EXPECT_FALSE(s.settled(blue));
+  EXPECT_TRUE(s.settled(green));
+  EXPECT_FALSE(s.settled(odd));
 }
 
 TEST(Cells, SetStateReplacingAndAttendMakeItFoundAgain) {
@@ -118,7 +118,7 @@ TEST(Cells, SetStateReplacingAndAttendMakeItFoundAgain) {
     const auto key = key_of(1);
     ASSERT_EQ(s.put(key, s.plain(key)), Inserted::entered);
     s.walk_twice();
-    ASSERT_TRUE(s.table.settled(key.hash));
+    ASSERT_TRUE(s.settled(key));
     if (how == 0) {
       const auto slot = static_cast<int>(__builtin_ctz(Table::same_keys(s.table.first(key.hash), key.key)));
       ASSERT_TRUE(s.table.set_state(secret, s.table.first(key.hash), slot, key.key, TEAL_FLOW_reset, s.now()));
@@ -129,7 +129,7 @@ TEST(Cells, SetStateReplacingAndAttendMakeItFoundAgain) {
     } else {
       s.table.attend(key.hash);
     }
-    EXPECT_FALSE(s.table.settled(key.hash)) << how;
+    EXPECT_FALSE(s.settled(key)) << how;
     EXPECT_EQ(s.first(key), TEAL_CELL_ATTEND) << how;
   }
 }
@@ -180,11 +180,11 @@ TEST(Cells, ADisplacedPlainEntryIsFoundUntilAWalkHasRested) {
   for (size_t i = 0; i < stood.size(); i++) {
     const bool in_first = Table::same_keys(s.table.first(keys[i].hash), keys[i].key) != 0;
     if (in_first != stood[i]) {
-      EXPECT_FALSE(s.table.settled(keys[i].hash));
+      EXPECT_FALSE(s.settled(keys[i]));
     }
   }
   s.walk_twice();
-  for (const auto& k : keys) EXPECT_TRUE(s.table.settled(k.hash));
+  for (const auto& k : keys) EXPECT_TRUE(s.settled(k));
 }
 
 // A sweeper walks and walks while entries come and go beside a plain one: no look at the cells may ever say that one
@@ -208,7 +208,7 @@ TEST(Cells, WhatIsAddedBehindTheSweepersBackStays) {
     const uint64_t val = value(key, 11, TEAL_FLOW_syn, 1000);
     ASSERT_EQ(s.put(key, val), Inserted::entered);
     for (int i = 0; i < 50; i++) {
-      wrong += s.table.settled(key.hash);
+      wrong += s.settled(key);
       attended += s.first(key) == TEAL_CELL_ATTEND;
     }
     teal_bucket* b = s.table.first(key.hash);
@@ -247,7 +247,7 @@ TEST(Cells, ANewWalkClearsWhatAnEarlierOneSaid) {
   s.walk_twice();
   teal_bucket* b = s.table.first(key.hash);
   ASSERT_TRUE(s.table.remove(secret, b, __builtin_ctz(Table::same_keys(b, key.key)), key.key, s.plain(key)));
-  EXPECT_TRUE(s.table.settled(key.hash)) << "removal leaves cells alone";
+  EXPECT_TRUE(s.settled(key)) << "removal leaves cells alone";
   s.walk();
   EXPECT_TRUE(s.all_empty());
 }
@@ -264,7 +264,7 @@ TEST(Cells, WhatWasAttendedIsUnknownForOneWalk) {
     s.walk();
     EXPECT_EQ(s.first(key), want);
     EXPECT_EQ(s.second(key), want == TEAL_CELL_UNKNOWN ? TEAL_CELL_UNKNOWN : TEAL_CELL_EMPTY);
-    EXPECT_EQ(s.table.settled(key.hash), want == TEAL_CELL_PRESENT);
+    EXPECT_EQ(s.settled(key), want == TEAL_CELL_PRESENT);
   }
 }
 

@@ -70,41 +70,48 @@ class Pipeline {
     rte_mbuf* m;
     teal_pkt pkt;
     teal_flow_key key;
-    teal_bucket* bucket;  // the key's first
-    teal_addr client;     // as the table knows it (a hairpin client: its own address)
+    const uint16_t* decided;  // the Maglev slot by which it may go without the table; nullptr: the table must be asked
+    uint32_t first;           // number of the key's first bucket
+    uint32_t second;          // and of its second, of who may go without the table
+    teal_addr client;         // as the table knows it (a hairpin client: its own address)
     uint16_t service;
     uint16_t backend;  // of replies: by endpoint
-    uint16_t in_port;
+    uint16_t direct;   // the backend, where the packet changes no entry; 0: consider() it
     uint8_t dir;
-    uint8_t pool;       // 1 + the pool of its settled group; 0: the table must be asked
     bool whole;         // put together from fragments: leaves in fragments again if need be
     uint32_t endpoint;  // of replies
-    uint16_t direct;    // the backend that was found without the table; 0: none was
   };
 
   // pipeline.cc: the ordinary way, inlined there into one
-  Item* gather(rte_mbuf** packets, unsigned count, uint16_t port, Item* end);
-  bool match(Item& item);
+  Item* gather(rte_mbuf** packets, unsigned count, Item* end);
+  template <uint8_t family>
+  [[gnu::always_inline]] bool match(Item& item, const uint8_t* ip);
   bool may_settle(Item& item) const;
-  void settle(Item& item) const;
+  void resolve(Item& item) const;
   void balance(Item& item);
   void rewrite(Item& item, const teal_service& service, uint16_t number);
+  void reply(Item& item, const teal_service& service, const teal_hop& hop);
   void leave(Item& item, const teal_hop& hop, const teal_backend* tunnel);
-  void parse_other(Item& item);
+  void encapsulate(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend& to);
   void not_ordinary(Item& item);
-  void newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val);
   // the same for who seldom comes by
   bool classify(Item& item);
   void finish(Item& item);
+  void forward(Item& item, const teal_service& service, uint16_t number);
+  void answer(Item& item, const teal_service& service, const teal_hop& hop);
+  void emit(Item& item, const teal_hop& hop, const teal_backend* tunnel);
+  void send_frame(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend* tunnel);
+
+  // consider.cc: packets that change an entry, or have none
+  void consider(Item& item);
   void to_backend(Item& item, uint64_t* slot, uint64_t val);
   void to_client(Item& item, uint64_t* slot, uint64_t val);
   bool is_local(const Item& item) const;  // its client is the host itself
-  void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service) {
-    const uint64_t next =
-        teal_val_after(val, item.pkt.proto, item.dir, item.pkt.tcp_flags, service.forward == TEAL_FORWARD_nat, now_);
-    if (TEAL_UNLIKELY(next != val || (item.pkt.tcp_flags & TEAL_TCP_SYN))) move_on(slot, val, item, service);
-  }
+  void touch(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
   void move_on(uint64_t* slot, uint64_t val, const Item& item, const teal_service& service);
+
+  // newcomer.cc
+  void newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val);
   void pin(const Item& item, const teal_service& service, uint64_t flow);
   uint8_t pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const;
   uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
@@ -112,9 +119,6 @@ class Pipeline {
   bool clashes(const Item& item, const teal_service& service, uint16_t backend);
   void enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val);
   bool find_reply(Item& item, uint64_t** slot, uint64_t* val);
-  void forward(Item& item, const teal_service& service, uint16_t number);
-  void emit(Item& item, const teal_hop& hop, const teal_backend* tunnel);
-  void send_frame(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend* tunnel);
 
   // slow_path.cc: ICMP errors and fragments
   void icmp_error(Item& item);
@@ -128,26 +132,32 @@ class Pipeline {
   void bounce(rte_mbuf* m, const Item& item);
 
   // neighbours.cc
+  void unready(Item& item, const teal_hop& hop, uint8_t family, const teal_addr& destination);
   void hold(Item& item, uint8_t family, const teal_addr& destination);
-  void kernel(rte_mbuf* m, uint16_t port, const teal_pkt& pkt);
+  void kernel(rte_mbuf* m, const teal_pkt& pkt);
 
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client) const {
     return view_
         ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client, 0)];
   }
-  static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side) {
+  // Of the IP packet at `ip`.
+  template <uint8_t family>
+  static teal_addr address_at(const uint8_t* ip, int side) {
     teal_addr a{};
-    const uint8_t* ip = data + pkt.l3;
-    if (TEAL_LIKELY(pkt.family == 4))
+    if (family == 4)
       std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 12 : 16), 4);
     else
       std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 8 : 24), 16);
     return a;
   }
-  [[nodiscard]] bool is_for_us(const uint8_t* frame, uint16_t port) const {
+  static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side) {
+    const uint8_t* ip = data + pkt.l3;
+    return TEAL_LIKELY(pkt.family == 4) ? address_at<4>(ip, side) : address_at<6>(ip, side);
+  }
+  [[nodiscard]] bool is_for_us(const uint8_t* frame) const {
     uint64_t mac = 0;
     std::memcpy(&mac, frame, 8);
-    return (mac & 0xffffffffffff) == mac_[port];
+    return (mac & 0xffffffffffff) == mac_;
   }
   bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const {
     const uint32_t bit = teal_hairpin_bit(&client);
@@ -157,7 +167,7 @@ class Pipeline {
   bool hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const;
 
   const Shared shared_;
-  std::array<uint64_t, max_ports> mac_{};  // of the ports, as the first six bytes of a frame
+  std::array<uint64_t, max_ports> macs_{};  // of the ports, as the first six bytes of a frame
   Counters& counters_;
   Sink& sink_;
   const teal_secret* secret_;
@@ -166,6 +176,8 @@ class Pipeline {
   // of the burst being processed
   const model::View* view_ = nullptr;
   uint32_t now_ = 0;
+  uint16_t port_ = 0;  // that it came from
+  uint64_t mac_ = 0;   // of that
   uint64_t tsc_ = 0;
 
   rte_ip_frag_tbl* fragments_ = nullptr;
