@@ -48,7 +48,9 @@ TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, cons
   struct teal_xdp_view *v = teal_view_at(half & 1);
   if (!v || !to) return 0;
   uint32_t which = family == 4 ? 0 : 1;
+  uint32_t first = teal_route_first(&v->lengths, family, teal_in_filter(v->special, to));
   for (uint32_t i = 0; i < TEAL_FIRST_LENGTHS; i++) {
+    if (i < first) continue;
     if (i >= v->lengths.count[which]) return 0;
     const struct teal_route_length *l = &v->lengths.at[which][i];
     if (l->hop) return l->hop;

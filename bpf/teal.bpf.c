@@ -32,6 +32,7 @@ TEAL_INLINE struct teal_newcomer *teal_introduce(struct teal_trip *t, enum teal_
 /* Last-seen and TCP state of an entry; most packets change neither. */
 TEAL_INLINE void teal_touch(struct teal_trip *t, const struct teal_service *svc, uint64_t *slot, uint64_t val, uint32_t dir,
                             teal_be16 client_port) {
+  if (TEAL_LIKELY(teal_is_steady(val, t->pkt.tcp_flags, t->now))) return;
   uint32_t flags = t->pkt.tcp_flags, proto = t->proto, two_way = svc->forward == TEAL_FORWARD_nat;
   int again = teal_is_retransmit(val, (uint8_t)dir, (uint8_t)flags);
   if (TEAL_LIKELY(teal_val_after(val, proto, (uint8_t)dir, (uint8_t)flags, (uint8_t)two_way, t->now) == val && !again))
@@ -68,15 +69,11 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   uint8_t traffic_class = tunnel ? teal_traffic_class(ip, t->family) : 0;
   if (svc->forward == TEAL_FORWARD_nat) {
     teal_nat(ip, l4, t->family, t->proto, TEAL_SIDE_DST, &b->addr, b->port);
-    if (TEAL_UNLIKELY(t->view->hairpin_any)) {
-      struct teal_addr seen = t->client;
-      uint32_t bit = teal_hairpin_bit(&seen);
-      if ((t->view->hairpin_filter[bit / 64 & 63] >> (bit % 64) & 1) &&
-          teal_xdp_hairpin_of(t->half, t->family, &seen)) {
-        if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-        teal_nat_address(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &seen);
-        teal_event(t, TEAL_EV_hairpin);
-      }
+    struct teal_addr seen = t->client;
+    if (TEAL_UNLIKELY(teal_in_filter(t->view->special, &seen)) && teal_xdp_hairpin_of(t->half, t->family, &seen)) {
+      if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
+      teal_nat_address(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &seen);
+      teal_event(t, TEAL_EV_hairpin);
     }
   }
   struct teal_service_counts *sc = &t->cpu->service[t->service & (TEAL_SERVICES - 1)];
@@ -149,8 +146,8 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   struct teal_reach r = teal_reach_of(t->view, t->half);
   uint64_t val = 0, *slot = 0;
   /* What a backend sends to the host itself is no reply; its flow's cells may be another's. The service of a settled
-   * reply is the only one of its endpoint. */
-  if (teal_settle(t) == t->backend && !teal_in_filter(t->view->local_filter, &t->client))
+   * reply is the only one of its endpoint. (The filter first: the other way round the stack would not do.) */
+  if (!teal_in_filter(t->view->special, &t->client) && teal_settle(t) == t->backend)
     val = TEAL_SETTLED_REPLY;
   else
     slot = teal_find(&r, &t->key, &val);
@@ -210,7 +207,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
   teal_nat(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port);
-  if (TEAL_UNLIKELY(t->view->hairpin_any)) {
+  if (TEAL_UNLIKELY(teal_in_filter(t->view->special, &client))) { /* as every backend is */
     struct teal_addr seen = {};
     if (t->family == 4)
       seen.v4 = ((struct teal_ipv4 *)ip)->dst;
@@ -314,7 +311,8 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
     return teal_kernel(t);
   if (TEAL_UNLIKELY(!plain)) return teal_punt(t);
   const struct teal_endpoint *at = &t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)];
-  if (TEAL_UNLIKELY(t->view->hairpin_any)) teal_xdp_hairpin_client(t->half, t->family, &dst);
+  if (TEAL_UNLIKELY(teal_in_hairpin_net(t->family, &dst, &t->view->hairpin4, t->view->hairpin_mask4, &t->view->hairpin6)))
+    teal_xdp_hairpin_client(t->half, t->family, &dst);
   struct teal_endpoint_ref ref = t->view->refs[at->first & (TEAL_XDP_REFS - 1)];
   t->client = dst;
   t->service = ref.service;

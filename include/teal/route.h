@@ -59,13 +59,19 @@ TEAL_INLINE uint32_t teal_route_probe(const struct teal_route_slot *slots, uint3
   return 0;
 }
 
+/* The first length that needs a probe for an address: one that has no route of its own skips those routes. */
+TEAL_INLINE uint32_t teal_route_first(const struct teal_route_lengths *lengths, uint32_t family, int has_own) {
+  return !has_own && lengths->at[family == 4 ? 0 : 1][0].length == (family == 4 ? 32 : 128);
+}
+
 /* Index of the next hop for `dst`; 0 when there is no route. With a `service`: not 0 when `dst` is one of its preview
- * clients, `lengths` being those in use for that. `slots` and `mask`: the table; `lengths`: what is in use. */
+ * clients, `lengths` being those in use for that. `slots` and `mask`: the table; `lengths`: what is in use, from `first`
+ * on. */
 TEAL_INLINE uint32_t teal_route_find(const struct teal_route_slot *slots, uint32_t mask,
                                      const struct teal_route_lengths *lengths, const struct teal_secret *s,
-                                     uint32_t family, const struct teal_addr *dst, uint32_t service) {
+                                     uint32_t family, const struct teal_addr *dst, uint32_t service, uint32_t first) {
   uint32_t which = family == 4 ? 0 : 1;
-  for (uint32_t i = 0; i < TEAL_ROUTE_LENGTHS; i++) {
+  for (uint32_t i = first; i < TEAL_ROUTE_LENGTHS; i++) {
     if (i >= lengths->count[which]) break;
     const struct teal_route_length *l = &lengths->at[which][i];
     if (l->hop) return l->hop;

@@ -115,16 +115,29 @@ TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_add
          a->words[3] == b->words[3];
 }
 
-/* Bit of an address in the hairpin filter. */
-TEAL_INLINE uint32_t teal_hairpin_bit(const struct teal_addr *a) {
+/* Bit of an address in a filter of TEAL_FILTER_BITS. */
+#define TEAL_FILTER_BITS 4096u
+TEAL_INLINE uint32_t teal_filter_bit(const struct teal_addr *a) {
   uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
   return x >> 20; /* 12 bits */
 }
 
-/* A filter of 4,096 bits over addresses, by the same bit: 0 says that the address is not among them. */
+TEAL_INLINE void teal_filter_add(uint64_t *filter, const struct teal_addr *a) {
+  uint32_t bit = teal_filter_bit(a);
+  filter[bit / 64 & 63] |= 1ull << (bit % 64);
+}
+
+/* 0: the address is not among those that the filter was made of; 1: it may be. */
 TEAL_INLINE int teal_in_filter(const uint64_t *filter, const struct teal_addr *a) {
-  uint32_t bit = teal_hairpin_bit(a);
+  uint32_t bit = teal_filter_bit(a);
   return (int)(filter[bit / 64 & 63] >> (bit % 64) & 1);
+}
+
+/* Whether an address may be one under which backends see a client that is a backend itself. `mask4`: host order. */
+TEAL_INLINE int teal_in_hairpin_net(uint32_t family, const struct teal_addr *a, const struct teal_addr *net4,
+                                    uint32_t mask4, const struct teal_addr *net6) {
+  if (family == 4) return (teal_swap32(a->v4) & mask4) == teal_swap32(net4->v4);
+  return a->words[0] == net6->words[0] && a->words[1] == net6->words[1] && a->words[2] == net6->words[2];
 }
 
 #define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */

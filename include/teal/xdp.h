@@ -10,7 +10,7 @@
 #include "teal/layout.h"
 #include "teal/route.h"
 
-#define TEAL_XDP_VERSION 3     /* of everything in this file: a program of another version is not fed this one's views */
+#define TEAL_XDP_VERSION 4     /* of everything in this file: a program of another version is not fed this one's views */
 #define TEAL_XDP_PORTS 32u
 #define TEAL_XDP_PORT_SLOTS 256u
 #define TEAL_XDP_QUEUES 64u    /* receive queues a port */
@@ -21,7 +21,6 @@
 #define TEAL_XDP_HOPS 32768u
 #define TEAL_XDP_MAGLEVS (2u * TEAL_SERVICES) /* outer slots a half: service number * 2 + pool */
 #define TEAL_MAGLEV_SLOTS 65537u
-#define TEAL_HAIRPIN_BITS 4096u
 #define TEAL_LOCK_XDP 0xffffffffu /* stands in the lock words that the program holds; no teald's instance */
 
 /* A line of the flow table's array: the file of layout.h, 64 bytes at a time. */
@@ -44,11 +43,10 @@ struct teal_xdp_view {
   uint32_t match_mask;
   uint32_t route_mask;
   uint32_t backend_count;
-  uint32_t hairpin_any;
   uint32_t hairpin_mask4; /* host order; ~0: none */
+  uint32_t unused;
   struct teal_addr hairpin4, hairpin6;
-  uint64_t hairpin_filter[TEAL_HAIRPIN_BITS / 64];
-  uint64_t local_filter[TEAL_HAIRPIN_BITS / 64];
+  uint64_t special[TEAL_FILTER_BITS / 64]; /* as model::View has it */
   struct teal_route_lengths lengths;
   struct teal_route_lengths previews;
   struct teal_service services[TEAL_SERVICES] __attribute__((aligned(64)));

@@ -241,7 +241,7 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
   const char* why = "split";
   uint64_t pinned = 0;
   if ((service.flags & TEAL_SERVICE_PREVIEW) &&
-      teal_route_find(view.routes, view.route_mask, &view.previews, &secret, service.family, &raw, number)) {
+      teal_route_find(view.routes, view.route_mask, &view.previews, &secret, service.family, &raw, number, 0)) {
     pool = static_cast<int>(teal_preview_pool(&service));
     why = "preview";
   } else if ((service.flags & TEAL_SERVICE_AFFINITY) &&

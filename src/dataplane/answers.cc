@@ -193,7 +193,7 @@ void Pipeline::reset_both(Item& item, const teal_service& service, uint16_t back
   counters_.drop[TEAL_DROP_reset_flow]++;
   counters_.event[TEAL_EV_rst_sent]++;
   if (item.dir == TEAL_TO_BACKEND) return forward(item, service, backend);
-  const teal_hop& hop = client_hop(item.pkt.family, item.client);
+  const teal_hop& hop = client_hop(item);
   if (hop.state != TEAL_HOP_READY || !teal_hop_down(data + item.pkt.l3, item.pkt.family))
     return rte_pktmbuf_free(item.m);
   teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip,

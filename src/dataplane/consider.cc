@@ -70,7 +70,7 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
     if (teal_val_backend(val) != item.backend) return sink_.drop(item.m, TEAL_DROP_reply_mismatch);
     if (teal_val_state(val) == TEAL_FLOW_reset) return reset_both(item, service, item.backend);
   }
-  const teal_hop& hop = client_hop(item.pkt.family, item.client);
+  const teal_hop& hop = client_hop(item);
   if (hop.state != TEAL_HOP_READY) return unready(item, hop, item.pkt.family, item.client);
   if (slot != nullptr) {
     touch(slot, val, item, service);

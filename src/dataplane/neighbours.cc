@@ -72,16 +72,9 @@ bool Pipeline::hairpin_seen(uint8_t family, const teal_addr& client, teal_addr* 
 }
 
 bool Pipeline::hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const {
-  uint32_t number;
-  if (family == 4) {
-    const uint32_t host = teal_swap32(seen.v4);
-    if ((host & view_->hairpin_mask4) != teal_swap32(view_->hairpin4.v4)) return false;
-    number = host & ~view_->hairpin_mask4;
-  } else {
-    for (int i = 0; i < 3; i++)
-      if (seen.words[i] != view_->hairpin6.words[i]) return false;
-    number = teal_swap32(seen.words[3] ^ view_->hairpin6.words[3]);
-  }
+  if (!in_hairpin_net(family, seen)) return false;
+  const uint32_t number = family == 4 ? teal_swap32(seen.v4) & ~view_->hairpin_mask4
+                                      : teal_swap32(seen.words[3] ^ view_->hairpin6.words[3]);
   if (number == 0 || number >= view_->backend_count || view_->backends[number].family != family) return false;
   *client = view_->backends[number].addr;
   return true;

@@ -127,8 +127,9 @@ void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow)
 
 // The pool that a preview or the client's affinity says; the split's else.
 uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const {
-  if ((service.flags & TEAL_SERVICE_PREVIEW) && teal_route_find(view_->routes, view_->route_mask, &view_->previews,
-                                                                secret_, item.pkt.family, &item.client, item.service))
+  if ((service.flags & TEAL_SERVICE_PREVIEW) &&
+      teal_route_find(view_->routes, view_->route_mask, &view_->previews, secret_, item.pkt.family, &item.client,
+                      item.service, 0))
     return static_cast<uint8_t>(teal_preview_pool(&service));
   if (!(service.flags & TEAL_SERVICE_AFFINITY)) return pool;
   const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);

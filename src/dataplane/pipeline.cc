@@ -124,7 +124,8 @@ TEAL_HOT bool Pipeline::match(Item& item, const uint8_t* ip) {
   item.dir = TEAL_TO_CLIENT;
   item.endpoint = e;
   item.client = dst;
-  if (view_->hairpin_any) hairpin_client(family, dst, &item.client);
+  item.hairpin = TEAL_UNLIKELY(in_hairpin_net(family, dst)) && hairpin_client(family, dst, &item.client);
+  item.special = item.hairpin || teal_in_filter(view_->special, &dst);
   const teal_endpoint_ref& ref = view_->refs[view_->endpoints[e].first];
   item.service = ref.service;
   item.backend = ref.backend;
@@ -175,7 +176,7 @@ TEAL_HOT void Pipeline::resolve(Item& item) const {
   if (item.decided != nullptr) {
     // What a backend sends to the host itself is no reply; its flow's cells may be another's.
     if (TEAL_UNLIKELY(!table_.settled(item.first, item.second)) ||
-        (item.dir == TEAL_TO_CLIENT && teal_in_filter(view_->local_filter, &item.client)))
+        (item.dir == TEAL_TO_CLIENT && TEAL_UNLIKELY(item.special)))
       return rte_prefetch0(table_.bucket(item.first));
     backend = *item.decided;
   } else {
@@ -196,7 +197,7 @@ TEAL_HOT void Pipeline::balance(Item& item) {
     counters_.event[TEAL_EV_settled] += item.decided != nullptr;
     return rewrite(item, service, item.direct);
   }
-  const teal_hop& hop = client_hop(item.pkt.family, item.client);
+  const teal_hop& hop = client_hop(item);
   if (TEAL_UNLIKELY(hop.state != TEAL_HOP_READY)) return unready(item, hop, item.pkt.family, item.client);
   counters_.event[TEAL_EV_settled] += item.decided != nullptr;
   reply(item, service, hop);
@@ -224,7 +225,8 @@ TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_
     teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &backend.addr,
              backend.port);
     teal_addr seen;
-    if (hairpin_of(item.pkt.family, item.client, &seen)) {
+    if (TEAL_UNLIKELY(teal_in_filter(view_->special, &item.client)) &&
+        hairpin_seen(item.pkt.family, item.client, &seen)) {
       teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &seen);
       counters_.event[TEAL_EV_hairpin]++;
     }
@@ -253,12 +255,9 @@ TEAL_HOT void Pipeline::reply(Item& item, const teal_service& service, const tea
         static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
   teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip,
            service.port);
-  if (view_->hairpin_any) {
-    const teal_addr seen = address_of(data, item.pkt, TEAL_SIDE_DST);
-    if (!teal_addr_equal(&seen, &item.client))
-      teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST,
-                       &item.client);
-  }
+  if (TEAL_UNLIKELY(item.hairpin))
+    teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST,
+                     &item.client);
   counters_.event[TEAL_EV_replies]++;
   leave(item, hop, nullptr);
 }

@@ -41,7 +41,7 @@ void Pipeline::icmp_error(Item& item) {
     if (service.forward == TEAL_FORWARD_nat) {
       teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_SRC, &backend.addr, backend.port, TEAL_SIDE_DST, &backend.addr);
       // The backend knows a hairpin client by another address.
-      if (teal_addr seen; view_->hairpin_any && hairpin_of(family, q.dst, &seen))
+      if (teal_addr seen; hairpin_seen(family, q.dst, &seen))
         teal_nat_quote(data, &item.pkt, &q, TEAL_SIDE_DST, &seen, q.dport, TEAL_SIDE_SRC, &seen);
     }
     counters_.event[TEAL_EV_icmp_errors]++;
@@ -53,14 +53,14 @@ void Pipeline::icmp_error(Item& item) {
   if (e == 0 || !teal_addr_equal(&view_->endpoints[e].addr, &q.dst)) return kernel(item.m, item.pkt);
   const teal_endpoint& endpoint = view_->endpoints[e];
   teal_addr client = q.src;
-  const bool hairpin = view_->hairpin_any && hairpin_client(family, q.src, &client);
+  const bool hairpin = hairpin_client(family, q.src, &client);
   for (uint32_t i = 0; i < endpoint.count; i++) {
     const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
     uint64_t val = 0;
     if (table_.find(key_of(client, q.sport, ref.service), &val) == nullptr || teal_val_backend(val) != ref.backend)
       continue;
     const teal_service& service = view_->services[ref.service];
-    const teal_hop& hop = client_hop(family, client);
+    const teal_hop& hop = client_hop(family, client, true);
     if (hop.state != TEAL_HOP_READY)
       return sink_.drop(item.m, hop.state == TEAL_HOP_NO_ROUTE ? TEAL_DROP_no_route : TEAL_DROP_no_neighbour);
     if (!teal_hop_down(data + item.pkt.l3, item.pkt.family)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);

@@ -178,9 +178,7 @@ void Snapshot::add_endpoints(const SnapshotInput& input) {
   for (const auto& [address, number] : hosts) {
     if (address.family == 4 && (number & view_.hairpin_mask4) != 0) continue;  // the prefix is too small for its number
     const teal_addr raw = address.raw();
-    const uint32_t bit = teal_hairpin_bit(&raw);
-    view_.hairpin_filter[bit / 64] |= 1ull << (bit % 64);
-    view_.hairpin_any = true;
+    teal_filter_add(view_.special, &raw);
     match_keys_.emplace_back(teal_match_key(&input.secret, address.family, &raw, 0, 0, TEAL_MATCH_BACKEND_ADDRESS),
                              number);
   }
@@ -215,7 +213,11 @@ void Snapshot::add_routes(const SnapshotInput& input) {
     hops_.push_back(next.hop);
   }
   std::map<std::pair<uint16_t, Prefix>, uint32_t> all;  // by service (0: a route) and network
-  for (const auto& [net, hop] : best) all[{0, net}] = hop;
+  for (const auto& [net, hop] : best) {
+    all[{0, net}] = hop;
+    const teal_addr raw = net.address.raw();
+    if (net.length == net.address.bits()) teal_filter_add(view_.special, &raw);
+  }
   for (const auto& s : input.services) {
     if (!(services_[s.number].flags & TEAL_SERVICE_PREVIEW)) continue;
     for (const Prefix& client : s.config.preview.clients)
@@ -259,8 +261,7 @@ void Snapshot::add_routes(const SnapshotInput& input) {
 void Snapshot::build_match(const SnapshotInput& input) {
   for (const LocalAddress& local : input.topology.addresses) {
     const teal_addr raw = local.prefix.address.raw();
-    const uint32_t bit = teal_hairpin_bit(&raw);
-    view_.local_filter[bit / 64] |= 1ull << (bit % 64);
+    teal_filter_add(view_.special, &raw);
     match_keys_.emplace_back(teal_match_key(&input.secret, local.prefix.address.family, &raw, 0, 0, TEAL_MATCH_LOCAL),
                              1);
   }

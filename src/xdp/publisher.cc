@@ -12,7 +12,7 @@ namespace {
 constexpr size_t largest_batch = 256;  // Maglev tables at a time: one descriptor each
 constexpr uint32_t maglev_bytes = (TEAL_MAGLEV_SLOTS + 3) * sizeof(uint16_t);  // teal_maglev_table of bpf/maps.h
 static_assert(TEAL_MAGLEV_SLOTS == model::maglev_slots && maglev_bytes % 8 == 0);
-static_assert(sizeof(teal_xdp_view::hairpin_filter) == sizeof(model::View::hairpin_filter));
+static_assert(sizeof(teal_xdp_view::special) == sizeof(model::View::special));
 
 void check(uint64_t count, uint64_t limit, const char* what) {
   if (count > limit)
@@ -64,12 +64,10 @@ void Publisher::fill(uint32_t half, const model::View& from, const teal_head& he
   to.match_mask = from.match_mask;
   to.route_mask = from.route_mask;
   to.backend_count = from.backend_count;
-  to.hairpin_any = from.hairpin_any ? 1 : 0;
   to.hairpin_mask4 = from.hairpin_mask4;
   to.hairpin4 = from.hairpin4;
   to.hairpin6 = from.hairpin6;
-  copy(to.hairpin_filter, from.hairpin_filter, TEAL_HAIRPIN_BITS / 64);
-  copy(to.local_filter, from.local_filter, TEAL_HAIRPIN_BITS / 64);
+  copy(to.special, from.special, TEAL_FILTER_BITS / 64);
   to.lengths = from.route_lengths;
   to.previews = from.previews;
   replace(to.services, from.services, from.service_count, counts.services);

@@ -36,8 +36,13 @@ SnapshotInput world() {
 const teal_hop& route(const Snapshot& s, const SnapshotInput& in, const char* to) {
   const Address a = addr(to);
   const teal_addr raw = a.raw();
-  return s.view().hops[teal_route_find(s.view().routes, s.view().route_mask, &s.view().route_lengths, &in.secret,
-                                       a.family, &raw, 0)];
+  const View& view = s.view();
+  const auto find = [&](uint32_t first) {
+    return teal_route_find(view.routes, view.route_mask, &view.route_lengths, &in.secret, a.family, &raw, 0, first);
+  };
+  const uint32_t hop = find(teal_route_first(&view.route_lengths, a.family, teal_in_filter(view.special, &raw)));
+  EXPECT_EQ(hop, find(0)) << to << ", by all lengths";
+  return view.hops[hop];
 }
 
 TEST(Snapshot, RoutesByLongestPrefixNeighboursFirst) {

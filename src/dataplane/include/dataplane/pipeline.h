@@ -78,6 +78,8 @@ class Pipeline {
     uint16_t backend;  // of replies: by endpoint
     uint16_t direct;   // the backend, where the packet changes no entry; 0: consider() it
     uint8_t dir;
+    bool special;       // of replies: the client is in the filter `special` of the view
+    bool hairpin;       // of replies: the client is a backend itself, the packet's destination is how it was seen
     bool whole;         // put together from fragments: leaves in fragments again if need be
     uint32_t endpoint;  // of replies
   };
@@ -136,9 +138,14 @@ class Pipeline {
   void hold(Item& item, uint8_t family, const teal_addr& destination);
   void kernel(rte_mbuf* m, const teal_pkt& pkt);
 
-  [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client) const {
-    return view_
-        ->hops[teal_route_find(view_->routes, view_->route_mask, &view_->route_lengths, secret_, family, &client, 0)];
+  // `special`: the client may have a route of his own.
+  [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client, bool special) const {
+    const teal_route_lengths& lengths = view_->route_lengths;
+    return view_->hops[teal_route_find(view_->routes, view_->route_mask, &lengths, secret_, family, &client, 0,
+                                       teal_route_first(&lengths, family, special))];
+  }
+  [[nodiscard]] const teal_hop& client_hop(const Item& item) const {
+    return client_hop(item.pkt.family, item.client, item.special);
   }
   // Of the IP packet at `ip`.
   template <uint8_t family>
@@ -159,9 +166,8 @@ class Pipeline {
     std::memcpy(&mac, frame, 8);
     return (mac & 0xffffffffffff) == mac_;
   }
-  bool hairpin_of(uint8_t family, const teal_addr& client, teal_addr* seen) const {
-    const uint32_t bit = teal_hairpin_bit(&client);
-    return TEAL_UNLIKELY(view_->hairpin_filter[bit / 64] >> (bit % 64) & 1) && hairpin_seen(family, client, seen);
+  [[nodiscard]] bool in_hairpin_net(uint8_t family, const teal_addr& a) const {
+    return teal_in_hairpin_net(family, &a, &view_->hairpin4, view_->hairpin_mask4, &view_->hairpin6);
   }
   bool hairpin_seen(uint8_t family, const teal_addr& client, teal_addr* seen) const;
   bool hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const;
