@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cutovers of 1,000 services in one group at 80 % of what a worker carries: windows with cutovers and without, in turns."""
+import statistics
+import time
+
+import e2e
+import load_teald
+import results as kept
+from load_account import AROUND_MS, PAUSE_US, Account, highest, is_disturbed, is_whole
+from paths import Failed
+
+TARGETS = ["src/teald/teald", "perf/teal-load"]
+SERVICES = 1000
+SHARE = 0.8
+CUTOVERS_PER_S = 10
+DISTURBED = 12       # windows at a rate that are tried again
+LOWEST = 1_000_000   # frames a second
+KINDS = {"without": 0, "10 a second": CUTOVERS_PER_S}
+
+
+def run_part(context):
+    with load_teald.apart(), e2e.World("perf-load") as world:
+        teald, lane = load_teald.started(world, SERVICES)
+        capacity, limit = _capacity(lane, 0.25 if context.quick else 0.5, 4 if context.quick else 6)
+        busy = _busy(teald, lane, capacity)
+        said = f"capacity {capacity / 1e6:.2f} M frames/s, the worker {100 * busy:.0f} % busy; above it {limit}. {100 * SHARE:.0f} % of it is offered"
+        context.say(f"  {said}")
+        context.results.note("load", said)
+        accounts = _windows(context, teald, lane, capacity * SHARE)
+        teald.teald.check_ledger()
+        _add(context, accounts, capacity)
+        for kind, account in accounts.items():
+            _judge(kind, account, capacity * SHARE, teald)
+
+
+def _capacity(lane, seconds, steps):
+    """-> the highest rate at which a window brings every frame back, what stood against a higher one. A window that loses while
+    worker or teal-load is without its CPU is tried again: it says nothing of the rate."""
+    limits = {}
+
+    def whole(rate):
+        for _ in range(DISTURBED):
+            outcome = lane.window(rate, seconds)
+            if is_whole(outcome, rate):
+                return True
+            lane.renew()
+            if not is_disturbed(outcome):
+                limits[rate] = ("teal-load sends no faster" if outcome["not_offered"] > outcome["refused"] + outcome["lost"] else
+                                "frames are lost")
+                return False
+        raise Failed(f"in each of {DISTURBED} windows of {seconds:g} s at {rate:.0f} frames/s worker or teal-load was without its CPU for "
+                     f"{PAUSE_US} us or more; expected an idle machine")
+
+    if (found := highest(whole, LOWEST, 1.3, steps)) == 0:
+        raise Failed(f"{LOWEST:.0f} frames/s do not pass without loss")
+    return found, limits[min(limits)]
+
+
+def _busy(teald, lane, frames_per_s):
+    """The worker's busy share at that rate."""
+    lane.begin(frames_per_s, 2.2)
+    time.sleep(2.1)
+    busy = teald.busy_share()
+    if (outcome := lane.result(2.2))["refused"] + outcome["lost"]:
+        lane.renew()
+    return busy
+
+
+def _windows(context, teald, lane, frames_per_s):
+    """-> {kind: Account} of alternating windows at that rate"""
+    seconds = 1.5 if context.quick else 3.0
+    accounts = {kind: Account() for kind in KINDS}
+    for i in range(context.rounds(14, 2)):
+        for kind in sorted(KINDS, reverse=i % 2 == 1):
+            before, waited = teald.counts(), teald.waited_ms()
+            lane.begin(frames_per_s, seconds, KINDS[kind])
+            time.sleep(seconds - 0.1)
+            busy = teald.busy_share()
+            outcome = lane.result(seconds)
+            after = teald.counts()
+            for cutover in outcome["cutovers"]:
+                if not cutover["reply"]["changed"]:
+                    raise Failed(f"a cutover changed nothing: {cutover['reply']}")
+                cutover["adopted_epoch_ns"] = e2e.teald.epoch_ns(cutover["reply"]["adopted_at"])
+            accounts[kind].add(outcome, frames_per_s, busy, teald.waited_ms() - waited)
+            _agree(outcome, {name: after[name] - before[name] for name in after})
+            if outcome["refused"] + outcome["lost"]:
+                lane.renew()  # a flow whose handshake was lost promises nothing
+    return accounts
+
+
+def _agree(outcome, counted):
+    """teald has seen what was sent, and says why it dropped what it dropped."""
+    others = {name: n for name, n in counted.items() if name.startswith("dropped") and name != "dropped: tx_full" and n}
+    if others:
+        raise Failed(f"teald dropped frames for reasons that are none of the load's: {others}")
+    dropped = counted["dropped: tx_full"]
+    if outcome["lost"] > dropped + counted["missed"]:
+        raise Failed(f"{outcome['lost']} frames were lost, of which teald counts {dropped} as tx_full and {counted['missed']} as missed")
+    if abs(counted["received"] - outcome["sent"]) > 1000:  # the tap's kernel says something too
+        raise Failed(f"teald received {counted['received']} frames, expected the {outcome['sent']} that were sent")
+
+
+def _judge(kind, account, frames_per_s, teald):
+    """What makes the figures worthless, or breaks a promise."""
+    rate = (account.sent + account.refused) / account.seconds
+    if rate < 0.97 * frames_per_s:
+        raise Failed(f"windows {kind} cutovers: {rate:.0f} frames/s were offered, expected {frames_per_s:.0f}: the load was not reached")
+    if account.moved or account.reordered:
+        raise Failed(f"windows {kind} cutovers: {account.moved} flows moved, {account.reordered} frames out of order, expected none: "
+                     f"{teald.teald.account()}")
+    if account.unexplained:
+        raise Failed(f"windows {kind} cutovers: {account.unexplained} frames lost while worker and teal-load had their CPUs, expected none: "
+                     "teald lost them, or the machine has grown slower since the capacity was measured")
+    if KINDS[kind] and not account.adoptions_us:
+        raise Failed("no cutover was answered, expected some")
+
+
+def _add(context, accounts, capacity):
+    def add(subject, rounds, unit, better="less", **params):
+        context.results.add("load", subject, rounds, unit, better, **params)
+
+    shape = {"engine": "dpdk", "services": SERVICES, "descriptors": load_teald.RING}
+    add("capacity: highest rate without loss", [capacity / 1e6], "M frames/s", "more", **shape)
+    for kind, a in accounts.items():
+        params = {**shape, "cutovers": kind}
+        add("frames sent", [r / 1e6 for r in a.rates], "M frames/s", "more", **params)
+        add("worker busy", [100 * b for b in a.busy], "%", **params)
+        add("frames lost", [a.refused + a.lost], "frames", **params)
+        add("frames lost while worker and teal-load had their CPUs", [a.unexplained], "frames", **params)
+        add("frames reordered within their flow", [a.reordered], "frames", **params)
+        add("frames of a flow at another backend", [a.moved], "frames", **params)
+        add("windows with a loss", [a.windows - a.windows_whole], f"of {a.windows}", **params)
+        add("worker waited for its CPU", [a.waited_ms / a.seconds], "ms a second", **params)
+        add("longest time without an answer", a.silences, "us", **params)
+        for percent in ("50", "99", "99.9"):
+            add(f"round trip, {percent} % of a window's frames", [r[percent] for r in a.round_trips], "us", **params)
+        if a.adoptions_us:
+            add(f"frames lost within {AROUND_MS} ms of an adoption", [a.near], "frames", **params)
+            add(f"frames lost further than {AROUND_MS} ms from any", [a.away], "frames", **params)
+            context.results.add("load", "store to adoption", a.adoptions_us, "us", tail=kept.distribution(a.adoptions_us), **params)
+            context.results.add("load", "request to reply", a.replies_ms, "ms", tail=kept.distribution(a.replies_ms), **params)
+            add("frames sent in the millisecond of an adoption, of those due", [100 * x for x in a.at_instants], "%", "more", **params)
+        text = _said(kind, a)
+        context.say(f"  {text}")
+        context.results.note("load", text)
+
+
+def _said(kind, a):
+    text = (f"cutovers {kind}: {a.windows} windows, {a.sent:,} frames at {a.sent / a.seconds / 1e6:.2f} M/s ({a.syns:,} SYNs), worker "
+            f"busy {100 * statistics.median(a.busy):.0f} %; lost {a.refused + a.lost:,} ({a.refused:,} at the full ring to teald, "
+            f"{a.lost:,} by teald), {a.unexplained:,} of them not by a pause of {PAUSE_US} us or more; reordered "
+            f"{a.reordered:,}, at another backend {a.moved:,}; longest time without an answer {max(a.silences):.0f} us; the worker "
+            f"waited {a.waited_ms / a.seconds:.1f} ms a second for its CPU")
+    if not a.adoptions_us:
+        return text
+    return text + (f"; {len(a.adoptions_us):,} cutovers, longest adoption {max(a.adoptions_us):.0f} us; lost within {AROUND_MS} ms of an "
+                   f"adoption {a.near:,}, further away {a.away:,} ({100 * a.near_ms / a.all_ms:.0f} % of the time is within; of "
+                   f"{a.pauses} pauses of {PAUSE_US} us or more {a.near_pauses} lay within)")
