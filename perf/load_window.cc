@@ -70,10 +70,7 @@ Outcome Window::run(const Load& load) {
 }
 
 void Window::take_turn(uint64_t tsc) {
-  if (tsc > last_ + static_cast<uint64_t>(standstill_us * ticks_per_us_)) {
-    standstills_ += tsc - last_;
-    stood_still(last_, tsc);
-  }
+  if (tsc > last_ + static_cast<uint64_t>(standstill_us * ticks_per_us_)) stood_still(tsc - last_, tsc);
   last_ = tsc;
   while (tsc - start_ >= ms_end_ && ms_ < out_.milliseconds.size()) {
     out_.milliseconds[ms_].first = next_ - first_;
@@ -109,14 +106,16 @@ void Window::rest(uint64_t tsc) {
   const timespec t{0, static_cast<long>(limits_.sleep_us) * 1000};
   nanosleep(&t, nullptr);
   last_ = rte_rdtsc();
-  stood_still(from, last_);
+  const auto wanted = static_cast<uint64_t>((limits_.sleep_us + standstill_us) * ticks_per_us_);
+  if (last_ - from > wanted) stood_still(last_ - from - wanted, last_);
 }
 
-void Window::stood_still(uint64_t from, uint64_t to) {
-  longest_ = std::max(longest_, to - from);
-  last_answer_ += to - from;  // nobody looked
-  Millisecond& m = millisecond(to);
-  m.standstill_us = std::max(m.standstill_us, static_cast<float>(static_cast<double>(to - from) / ticks_per_us_));
+void Window::stood_still(uint64_t ticks, uint64_t until) {
+  standstills_ += ticks;
+  longest_ = std::max(longest_, ticks);
+  last_answer_ += ticks;  // nobody looked
+  Millisecond& m = millisecond(until);
+  m.standstill_us = std::max(m.standstill_us, static_cast<float>(static_cast<double>(ticks) / ticks_per_us_));
 }
 
 void Window::send(unsigned count, uint64_t tsc) {

@@ -60,7 +60,7 @@ class Window {
   void send(unsigned count, uint64_t tsc);
   void take_turn(uint64_t tsc);
   void rest(uint64_t tsc);
-  void stood_still(uint64_t from, uint64_t to);
+  void stood_still(uint64_t ticks, uint64_t until);
   unsigned receive();
   void await_rest();
   void count_lost();

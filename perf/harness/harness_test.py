@@ -251,8 +251,9 @@ class Load(unittest.TestCase):
             self.assertFalse(load_account.is_whole(window(**wrong), 100_000))
 
     def test_the_highest_rate_is_found_from_below(self):
-        self.assertAlmostEqual(load_account.highest(lambda rate: rate <= 700, 100, 1.5, 10), 700, delta=1)
-        self.assertEqual(load_account.highest(lambda rate: False, 100, 1.5, 10), 0)
+        for low in (100, 650, 5000):
+            self.assertAlmostEqual(load_account.highest(lambda rate: rate <= 700, low, 1.5, 12, 10), 700, delta=1)
+        self.assertEqual(load_account.highest(lambda rate: False, 100, 1.5, 10, 50), 0)
 
 
 if __name__ == "__main__":

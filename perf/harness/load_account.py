@@ -16,7 +16,7 @@ class Account:
         self.windows = self.windows_whole = 0
         self.near_ms = self.all_ms = self.near_pauses = self.pauses = 0
         self.seconds = self.waited_ms = 0.0
-        self.rates, self.busy, self.silences, self.round_trips = [], [], [], []
+        self.rates, self.offered_shares, self.busy, self.silences, self.round_trips = [], [], [], [], []
         self.adoptions_us, self.replies_ms, self.at_instants = [], [], []
 
     def add(self, outcome, frames_per_s, busy, waited_ms):
@@ -27,6 +27,7 @@ class Account:
         self.seconds += outcome["seconds"]
         self.waited_ms += waited_ms
         self.rates.append(outcome["sent"] / outcome["seconds"])
+        self.offered_shares.append((outcome["sent"] + outcome["refused"]) / outcome["seconds"] / frames_per_s)
         self.busy.append(busy)
         self.silences.append(outcome["longest_silence_us"])
         self.round_trips.append(outcome["round_trip_us"])
@@ -40,7 +41,8 @@ class Account:
                 self.at_instants.append((firsts[int(instant) + 1] - firsts[int(instant)]) * 1000 / frames_per_s)
 
     def _place(self, outcome, instants):
-        pauses, shadow = pauses_of(outcome), shadow_of(outcome)
+        pauses = pauses_of(outcome)
+        self.unexplained += unexplained(outcome)
         for i, lost in enumerate(outcome["ms_lost"]):
             near = is_near(i + 0.5, instants)
             self.all_ms += 1
@@ -49,8 +51,6 @@ class Account:
                 self.near += lost
             elif lost:
                 self.away += lost
-            if i not in shadow:
-                self.unexplained += lost
         self.pauses += len(pauses)
         self.near_pauses += sum(is_near(i + 0.5, instants) for i, _ in pauses)
 
@@ -72,6 +72,12 @@ def shadow_of(outcome):
     return {at for ms, us in pauses_of(outcome) for at in range(ms - us // 1000 - 1, ms + 5 * us // 1000 + 2)}
 
 
+def unexplained(outcome):
+    """Frames lost outside those milliseconds."""
+    shadow = shadow_of(outcome)
+    return sum(lost for ms, lost in enumerate(outcome["ms_lost"]) if ms not in shadow)
+
+
 def is_disturbed(outcome):
     return bool(pauses_of(outcome))
 
@@ -82,13 +88,21 @@ def is_whole(outcome, frames_per_s):
     return outcome["refused"] + outcome["lost"] == 0 and outcome["not_offered"] < 0.01 * due and outcome["sent"] > 0.98 * due
 
 
-def highest(whole, low, factor, steps):
-    """The highest rate of which whole(rate) is true: `low` times `factor` as often as it holds, then bisected. 0: not even `low`."""
-    good, rate = 0, low
-    while whole(rate):
-        good, rate = rate, rate * factor
-    bad = rate
-    for _ in range(steps if good else 0):
+def highest(whole, low, factor, steps, least):
+    """The highest rate of which whole(rate) is true: `low` times `factor` as often as it holds, then bisected; divided by it as often
+    as it does not, where even `low` is too much. 0: not even at `least`."""
+    bad = None
+    while not whole(low):
+        bad, low = low, low / factor
+        if bad <= least:
+            return 0
+    good = low
+    while bad is None:
+        if whole(good * factor):
+            good *= factor
+        else:
+            bad = good * factor
+    for _ in range(steps):
         middle = (good + bad) / 2
         good, bad = (middle, bad) if whole(middle) else (good, middle)
     return good
