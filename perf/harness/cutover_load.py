@@ -34,8 +34,8 @@ def run_part(context):
 def _rounds(context, teald, lane):
     """-> {kind: Account}, the capacities before each round, what was set aside. A round is the capacity, a window of each kind at 80 % of
     it, and the capacity again. One after which the machine carries less than it was asked for by a margin is set aside, whatever it lost."""
-    search, steps, wanted = (0.2, 3, context.rounds(14, 2))
-    seconds = 1.5 if context.quick else 3.0
+    search, steps, wanted = 0.2, 2 if context.quick else 3, context.rounds(12, 2)
+    seconds = 1.2 if context.quick else 3.0
     accounts, capacities, aside = {kind: Account() for kind in KINDS}, [], 0
     before, limit = _capacity(lane, search, steps + 2, LOWEST * 2)
     context.say(f"  capacity at first {before / 1e6:.2f} M frames/s, the worker {100 * _busy(teald, lane, before):.0f} % busy; above it {limit}")
@@ -130,6 +130,9 @@ def _judge(kind, account, teald):
     if account.unexplained:
         raise Failed(f"windows {kind} cutovers: {account.unexplained} frames lost while worker and teal-load had their CPUs, expected none: "
                      "teald lost them, or the machine has grown slower since the capacity was measured")
+    if account.windows_calm * 2 < account.windows:
+        raise Failed(f"windows {kind} cutovers: {account.windows_calm} of {account.windows} without a pause of {PAUSE_US} us or more of worker or "
+                     f"teal-load, expected half of them or more: the machine is not idle, {account.refused + account.lost} lost frames say nothing")
     if KINDS[kind] and not account.adoptions_us:
         raise Failed("no cutover was answered, expected some")
 
@@ -149,6 +152,7 @@ def _add(context, accounts, capacities):
         add("frames reordered within their flow", [a.reordered], "frames", **params)
         add("frames of a flow at another backend", [a.moved], "frames", **params)
         add("windows with a loss", [a.windows - a.windows_whole], f"of {a.windows}", **params)
+        add(f"windows in which no CPU was away for {PAUSE_US} us", [a.windows_calm], f"of {a.windows}", "more", **params)
         add("worker waited for its CPU", [a.waited_ms / a.seconds], "ms a second", **params)
         add("longest time without an answer", a.silences, "us", **params)
         for percent in ("50", "99", "99.9"):
@@ -165,7 +169,7 @@ def _add(context, accounts, capacities):
 
 
 def _said(kind, a):
-    text = (f"cutovers {kind}: {a.windows} windows, {a.sent:,} frames at {a.sent / a.seconds / 1e6:.2f} M/s ({a.syns:,} SYNs), worker "
+    text = (f"cutovers {kind}: {a.windows} windows ({a.windows_calm} without a pause, {a.windows_whole} without a loss), {a.sent:,} frames at {a.sent / a.seconds / 1e6:.2f} M/s ({a.syns:,} SYNs), worker "
             f"busy {100 * statistics.median(a.busy):.0f} %; lost {a.refused + a.lost:,} ({a.refused:,} at the full ring to teald, "
             f"{a.lost:,} by teald), {a.unexplained:,} of them not by a pause of {PAUSE_US} us or more; reordered "
             f"{a.reordered:,}, at another backend {a.moved:,}; longest time without an answer {max(a.silences):.0f} us; the worker "

@@ -237,7 +237,7 @@ class Load(unittest.TestCase):
         account.add(window(lost=6, refused=5, cutovers=cutovers, ms_lost=at(100, ms10=5, ms47=2, ms70=4),
                            ms_silence_us=at(100, ms11=2000, ms47=299)), 100_000, 0.9, 2.5)
         self.assertEqual((account.near, account.away, account.unexplained), (2, 9, 6))
-        self.assertEqual((account.pauses, account.near_pauses, account.windows_whole), (1, 0, 0))
+        self.assertEqual((account.pauses, account.near_pauses, account.windows_whole, account.windows_calm), (1, 0, 0, 0))
         self.assertEqual((account.adoptions_us, account.replies_ms, account.at_instants), ([3.0], [2.0], [1.0]))
         self.assertEqual(account.near_ms, 10)
 

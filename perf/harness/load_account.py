@@ -13,7 +13,7 @@ class Account:
         self.sent = self.refused = self.lost = self.reordered = self.moved = self.not_offered = self.syns = 0
         self.near = self.away = 0          # frames refused or lost
         self.unexplained = 0               # of those, the ones that no time without a CPU accounts for
-        self.windows = self.windows_whole = 0
+        self.windows = self.windows_whole = self.windows_calm = 0
         self.near_ms = self.all_ms = self.near_pauses = self.pauses = 0
         self.seconds = self.waited_ms = 0.0
         self.rates, self.offered_shares, self.busy, self.silences, self.round_trips = [], [], [], [], []
@@ -24,6 +24,7 @@ class Account:
             setattr(self, name, getattr(self, name) + outcome[name])
         self.windows += 1
         self.windows_whole += outcome["refused"] + outcome["lost"] == 0
+        self.windows_calm += not is_disturbed(outcome)
         self.seconds += outcome["seconds"]
         self.waited_ms += waited_ms
         self.rates.append(outcome["sent"] / outcome["seconds"])
