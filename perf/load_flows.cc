@@ -17,20 +17,25 @@ constexpr unsigned tcp_at = 34, payload_at = 54;
 
 struct Template {
   std::array<uint8_t, Frames::bytes> bytes{};
-  uint32_t ip_sum = 0, tcp_sum = 0;  // of all that never changes
+  uint64_t ip_sum = 0, tcp_sum = 0;  // of all that never changes
 };
 
-uint32_t sum_of(const uint8_t* p, size_t bytes) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < bytes; i += 2) {
-    uint16_t word = 0;
-    std::memcpy(&word, p + i, 2);
+// To be folded: the carries of 16 bits are those of 32.
+template <class Word, size_t bytes>
+uint64_t sum_of(const uint8_t* p) {
+  static_assert(bytes % sizeof(Word) == 0);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < bytes; i += sizeof(Word)) {
+    Word word = 0;
+    std::memcpy(&word, p + i, sizeof(word));
     sum += word;
   }
   return sum;
 }
 
-uint16_t folded(uint32_t sum) {
+uint16_t folded(uint64_t sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<uint16_t>(~sum);
@@ -50,9 +55,9 @@ Template make_template() {
   auto* tcp = reinterpret_cast<teal_tcp*>(&t.bytes[tcp_at]);
   tcp->offset = 5 << 4;
   tcp->window = teal_swap16(8192);
-  t.ip_sum = sum_of(&t.bytes[14], 20);
+  t.ip_sum = sum_of<uint16_t, 20>(&t.bytes[14]);
   const uint32_t pseudo = uint32_t{teal_swap16(TEAL_PROTO_TCP)} + teal_swap16(Frames::bytes - tcp_at);
-  t.tcp_sum = sum_of(&t.bytes[tcp_at], Frames::bytes - tcp_at) + pseudo;
+  t.tcp_sum = sum_of<uint16_t, Frames::bytes - tcp_at>(&t.bytes[tcp_at]) + pseudo;
   return t;
 }
 
@@ -80,10 +85,10 @@ void Frames::write(uint8_t* frame, const Segment& segment, const Stamp& stamp) c
   }
   tcp->flags = segment.tcp_flags;
   std::memcpy(frame + payload_at, &stamp, sizeof(stamp));
-  const uint32_t addresses = sum_of(frame + 26, 8);
+  const uint64_t addresses = sum_of<uint32_t, 8>(frame + 26);
   ip->csum = folded(base.ip_sum + addresses);
   tcp->csum = folded(base.tcp_sum + addresses + tcp->sport + tcp->dport + (uint32_t{segment.tcp_flags} << 8) +
-                     sum_of(frame + payload_at, sizeof(stamp)));
+                     sum_of<uint32_t, sizeof(Stamp)>(frame + payload_at));
 }
 
 bool Frames::read(const uint8_t* frame, unsigned length, Segment& segment, Stamp& stamp) {

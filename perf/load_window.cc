@@ -29,7 +29,8 @@ Window::Window(rte_mempool* pool, const Frames& frames, Flows& flows, Switcher* 
       flows_(flows),
       switcher_(switcher),
       limits_(limits),
-      ticks_per_us_(static_cast<double>(rte_get_tsc_hz()) / 1e6) {}
+      ticks_per_us_(static_cast<double>(rte_get_tsc_hz()) / 1e6),
+      us_per_tick_(1 / ticks_per_us_) {}
 
 Millisecond& Window::millisecond(uint64_t tsc) {
   const double ms = static_cast<double>(tsc - start_) / ticks_per_us_ / 1000;
@@ -164,7 +165,7 @@ unsigned Window::receive() {
     }
     back_[at / 64] |= bit;
     ours++;
-    const double us = static_cast<double>(tsc - stamp.tsc) / ticks_per_us_;
+    const double us = static_cast<double>(tsc - stamp.tsc) * us_per_tick_;
     out_.round_trip_us[std::min(static_cast<uint32_t>(us), round_trips)]++;
     flows_.seen(segment, stamp, out_.seen);
   }

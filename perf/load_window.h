@@ -71,7 +71,7 @@ class Window {
   Flows& flows_;
   Switcher* switcher_;
   const Limits limits_;
-  const double ticks_per_us_;
+  const double ticks_per_us_, us_per_tick_;
   Outcome out_;
   uint32_t first_ = 0, next_ = 0;  // sequence numbers of the window
   uint64_t start_ = 0, last_ = 0, last_answer_ = 0;
