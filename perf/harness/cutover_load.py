@@ -144,11 +144,9 @@ def _judge(kind, account, teald):
     if account.unexplained:
         raise Failed(f"windows {kind} cutovers: {account.unexplained} frames lost while worker and teal-load had their CPUs, expected none: "
                      "teald lost them, or the machine has grown slower since the capacity was measured")
-    if account.windows_calm * 2 < account.windows:
-        raise Failed(f"windows {kind} cutovers: {account.windows_calm} of {account.windows} without a pause of {PAUSE_US} us or more of worker or "
-                     f"teal-load, expected half of them or more: the machine is not idle, {account.refused + account.lost} lost frames say nothing")
-    if KINDS[kind] and not account.adoptions_us:
-        raise Failed("no cutover was answered, expected some")
+    if KINDS[kind] and account.calm * 2 < max(1, len(account.adoptions_us)):
+        raise Failed(f"{account.calm} of {len(account.adoptions_us)} adoptions without a pause of {PAUSE_US} us or more of worker or teal-load around "
+                     f"them, expected half of them or more: the machine is not idle, {account.near} frames lost beside them say nothing")
 
 
 def _add(context, accounts, capacities):
@@ -173,6 +171,7 @@ def _add(context, accounts, capacities):
             add(f"round trip, {percent} % of a window's frames", [r[percent] for r in a.round_trips], "us", **params)
         if a.adoptions_us:
             add(f"frames lost within {AROUND_MS} ms of an adoption", [a.near], "frames", **params)
+            add(f"adoptions with no CPU away within {AROUND_MS} ms", [a.calm], f"of {len(a.adoptions_us)}", "more", **params)
             add(f"frames lost further than {AROUND_MS} ms from any", [a.away], "frames", **params)
             context.results.add("load", "store to adoption", a.adoptions_us, "us", tail=kept.distribution(a.adoptions_us), **params)
             context.results.add("load", "request to reply", a.replies_ms, "ms", tail=kept.distribution(a.replies_ms), **params)
@@ -183,13 +182,14 @@ def _add(context, accounts, capacities):
 
 
 def _said(kind, a):
-    text = (f"cutovers {kind}: {a.windows} windows ({a.windows_calm} without a pause, {a.windows_whole} without a loss), {a.sent:,} frames at {a.sent / a.seconds / 1e6:.2f} M/s ({a.syns:,} SYNs), worker "
-            f"busy {100 * statistics.median(a.busy):.0f} %; lost {a.refused + a.lost:,} ({a.refused:,} at the full ring to teald, "
+    text = (f"cutovers {kind}: {a.windows} windows ({a.windows_calm} without a pause, {a.windows_whole} without a loss), {a.sent:,} frames "
+            f"at {a.sent / a.seconds / 1e6:.2f} M/s ({a.syns:,} SYNs), worker busy {100 * statistics.median(a.busy):.0f} %; lost {a.refused + a.lost:,} ({a.refused:,} at the full ring to teald, "
             f"{a.lost:,} by teald), {a.unexplained:,} of them not by a pause of {PAUSE_US} us or more; reordered "
             f"{a.reordered:,}, at another backend {a.moved:,}; longest time without an answer {max(a.silences):.0f} us; the worker "
             f"waited {a.waited_ms / a.seconds:.1f} ms a second for its CPU")
     if not a.adoptions_us:
         return text
-    return text + (f"; {len(a.adoptions_us):,} cutovers, longest adoption {max(a.adoptions_us):.0f} us; lost within {AROUND_MS} ms of an "
+    return text + (f"; {len(a.adoptions_us):,} cutovers, median adoption {statistics.median(a.adoptions_us):.1f} us, longest {max(a.adoptions_us):.0f} us; "
+                   f"{a.calm:,} with no CPU away within {AROUND_MS} ms; lost within {AROUND_MS} ms of an "
                    f"adoption {a.near:,}, further away {a.away:,} ({100 * a.near_ms / a.all_ms:.0f} % of the time is within; of "
                    f"{a.pauses} pauses of {PAUSE_US} us or more {a.near_pauses} lay within)")

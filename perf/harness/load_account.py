@@ -3,6 +3,7 @@
 import bisect
 
 AROUND_MS = 5
+SPARE_US = 150  # of a worker's millisecond at 80 %, with a margin
 PAUSE_US = 300  # without an answer, or without teal-load: a ring is full after some 500
 
 
@@ -17,6 +18,7 @@ class Account:
         self.near_ms = self.all_ms = self.near_pauses = self.pauses = 0
         self.seconds = self.waited_ms = 0.0
         self.rates, self.offered_shares, self.busy, self.silences, self.round_trips = [], [], [], [], []
+        self.calm = 0  # adoptions without such a time around them
         self.adoptions_us, self.replies_ms, self.at_instants = [], [], []
 
     def add(self, outcome, frames_per_s, busy, waited_ms):
@@ -35,6 +37,8 @@ class Account:
         instants = sorted((c["adopted_epoch_ns"] - outcome["began_epoch_ns"]) / 1e6 for c in outcome["cutovers"])
         self.adoptions_us += [c["reply"]["adoption_ns"] / 1000 for c in outcome["cutovers"]]
         self.replies_ms += [(c["answered_epoch_ns"] - c["asked_epoch_ns"]) / 1e6 for c in outcome["cutovers"]]
+        shadow = shadow_of(outcome)
+        self.calm += sum(not any(is_near(ms + 0.5, [instant]) for ms in shadow) for instant in instants)
         self._place(outcome, instants)
         firsts = outcome["ms_first"]
         for instant in instants:
@@ -69,8 +73,16 @@ def pauses_of(outcome):
 
 
 def shadow_of(outcome):
-    """The milliseconds of pauses, and those until the ring is empty again: at 80 % a fifth of the worker's time is left for it."""
-    return {at for ms, us in pauses_of(outcome) for at in range(ms - us // 1000 - 1, ms + 5 * us // 1000 + 2)}
+    """The milliseconds of pauses, and those until the ring is empty again: what has come up is worked off with the time to spare."""
+    ended, out, left = dict(pauses_of(outcome)), set(), 0
+    for ms in range(len(outcome["ms_lost"])):
+        if us := ended.get(ms):
+            out.update(range(ms - us // 1000 - 1, ms))
+            left += us
+        if left > 0:
+            out.add(ms)
+            left -= SPARE_US
+    return out
 
 
 def unexplained(outcome):
