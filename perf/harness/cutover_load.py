@@ -171,6 +171,7 @@ def _add(context, accounts, capacities):
             add(f"round trip, {percent} % of a window's frames", [r[percent] for r in a.round_trips], "us", **params)
         if a.adoptions_us:
             add(f"frames lost within {AROUND_MS} ms of an adoption", [a.near], "frames", **params)
+            add(f"frames lost within {AROUND_MS} ms of an adoption while worker and teal-load had their CPUs", [a.near_unexplained], "frames", **params)
             add(f"adoptions with no CPU away within {AROUND_MS} ms", [a.calm], f"of {len(a.adoptions_us)}", "more", **params)
             add(f"frames lost further than {AROUND_MS} ms from any", [a.away], "frames", **params)
             context.results.add("load", "store to adoption", a.adoptions_us, "us", tail=kept.distribution(a.adoptions_us), **params)
@@ -191,5 +192,5 @@ def _said(kind, a):
         return text
     return text + (f"; {len(a.adoptions_us):,} cutovers, median adoption {statistics.median(a.adoptions_us):.1f} us, longest {max(a.adoptions_us):.0f} us; "
                    f"{a.calm:,} with no CPU away within {AROUND_MS} ms; lost within {AROUND_MS} ms of an "
-                   f"adoption {a.near:,}, further away {a.away:,} ({100 * a.near_ms / a.all_ms:.0f} % of the time is within; of "
+                   f"adoption {a.near:,} ({a.near_unexplained:,} of them not by a pause), further away {a.away:,} ({100 * a.near_ms / a.all_ms:.0f} % of the time is within; of "
                    f"{a.pauses} pauses of {PAUSE_US} us or more {a.near_pauses} lay within)")

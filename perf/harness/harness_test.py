@@ -239,7 +239,7 @@ class Load(unittest.TestCase):
         self.assertEqual((account.near, account.away, account.unexplained), (2, 9, 6))
         self.assertEqual((account.pauses, account.near_pauses, account.windows_whole, account.windows_calm), (1, 0, 0, 0))
         self.assertEqual((account.adoptions_us, account.replies_ms, account.at_instants), ([3.0], [2.0], [1.0]))
-        self.assertEqual((account.near_ms, account.calm), (10, 1))
+        self.assertEqual((account.near_ms, account.calm, account.near_unexplained), (10, 1, 2))
 
     def test_a_pause_casts_a_shadow_until_the_ring_is_empty(self):
         self.assertEqual(load_account.shadow_of(window(ms_standstill_us=at(100, ms20=1000))), set(range(18, 27)))

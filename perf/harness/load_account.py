@@ -13,6 +13,7 @@ class Account:
     def __init__(self):
         self.sent = self.refused = self.lost = self.reordered = self.moved = self.not_offered = self.syns = 0
         self.near = self.away = 0          # frames refused or lost
+        self.near_unexplained = 0
         self.unexplained = 0               # of those, the ones that no time without a CPU accounts for
         self.windows = self.windows_whole = self.windows_calm = 0
         self.near_ms = self.all_ms = self.near_pauses = self.pauses = 0
@@ -39,13 +40,13 @@ class Account:
         self.replies_ms += [(c["answered_epoch_ns"] - c["asked_epoch_ns"]) / 1e6 for c in outcome["cutovers"]]
         shadow = shadow_of(outcome)
         self.calm += sum(not any(is_near(ms + 0.5, [instant]) for ms in shadow) for instant in instants)
-        self._place(outcome, instants)
+        self._place(outcome, instants, shadow)
         firsts = outcome["ms_first"]
         for instant in instants:
             if 0 <= instant < len(firsts) - 1:
                 self.at_instants.append((firsts[int(instant) + 1] - firsts[int(instant)]) * 1000 / frames_per_s)
 
-    def _place(self, outcome, instants):
+    def _place(self, outcome, instants, shadow):
         pauses = pauses_of(outcome)
         self.unexplained += unexplained(outcome)
         for i, lost in enumerate(outcome["ms_lost"]):
@@ -54,6 +55,7 @@ class Account:
             self.near_ms += near
             if lost and near:
                 self.near += lost
+                self.near_unexplained += lost * (i not in shadow)
             elif lost:
                 self.away += lost
         self.pauses += len(pauses)
