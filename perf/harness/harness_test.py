@@ -14,6 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 import compare  # noqa: E402
+import load_account  # noqa: E402
 import micro  # noqa: E402
 import pcap  # noqa: E402
 import peers  # noqa: E402
@@ -215,6 +216,44 @@ class Drawings(unittest.TestCase):
         self.assertNotIn("<none>", page)
         for word in ("<script", "<link", "src=", "@import", "url("):
             self.assertNotIn(word, page)
+
+
+def window(**more):
+    return {"sent": 10_000, "refused": 0, "lost": 0, "reordered": 0, "moved": 0, "not_offered": 0, "syns": 100, "seconds": 0.1,
+            "longest_silence_us": 60, "round_trip_us": {}, "began_epoch_ns": 10**9, "cutovers": [], "ms_first": list(range(0, 10_000, 100)),
+            "ms_lost": [0] * 100, "ms_silence_us": [0] * 100, "ms_standstill_us": [0] * 100, **more}
+
+
+def at(count, **places):
+    """A figure for each millisecond, 0 but in some."""
+    return [places.get(f"ms{i}", 0) for i in range(count)]
+
+
+class Load(unittest.TestCase):
+    def test_losses_lie_beside_instants_and_pauses(self):
+        cutovers = [{"adopted_epoch_ns": 10**9 + 50_200_000, "asked_epoch_ns": 0, "answered_epoch_ns": 2_000_000,
+                     "reply": {"adoption_ns": 3000}}]
+        account = load_account.Account()
+        account.add(window(lost=6, refused=5, cutovers=cutovers, ms_lost=at(100, ms10=5, ms47=2, ms70=4),
+                           ms_silence_us=at(100, ms11=2000, ms47=299)), 100_000, 0.9, 2.5)
+        self.assertEqual((account.near, account.away, account.unexplained), (2, 9, 6))
+        self.assertEqual((account.pauses, account.near_pauses, account.windows_whole, account.windows_calm), (1, 0, 0, 0))
+        self.assertEqual((account.adoptions_us, account.replies_ms, account.at_instants), ([3.0], [2.0], [1.0]))
+        self.assertEqual((account.near_ms, account.calm, account.near_unexplained), (10, 1, 2))
+
+    def test_a_pause_casts_a_shadow_until_the_ring_is_empty(self):
+        self.assertEqual(load_account.shadow_of(window(ms_standstill_us=at(100, ms20=1000))), set(range(18, 27)))
+        self.assertFalse(load_account.is_disturbed(window(ms_standstill_us=at(100, ms20=299))))
+
+    def test_a_whole_window_sent_what_was_due_and_had_it_all_back(self):
+        self.assertTrue(load_account.is_whole(window(), 100_000))
+        for wrong in ({"lost": 1}, {"refused": 1}, {"sent": 9_700}, {"not_offered": 200}):
+            self.assertFalse(load_account.is_whole(window(**wrong), 100_000))
+
+    def test_the_highest_rate_is_found_from_below(self):
+        for low in (100, 650, 5000):
+            self.assertAlmostEqual(load_account.highest(lambda rate: rate <= 700, low, 1.5, 12, 10), 700, delta=1)
+        self.assertEqual(load_account.highest(lambda rate: False, 100, 1.5, 10, 50), 0)
 
 
 if __name__ == "__main__":

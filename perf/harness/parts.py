@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a run, in order, and what each is given."""
 import cutover
+import cutover_load
 import floors
 import memory
 import micro
@@ -9,7 +10,7 @@ import peers
 import worker
 import xdp
 
-ALL = {"micro": micro, "worker": worker, "floors": floors, "xdp": xdp, "cutover": cutover, "peers": peers, "memory": memory}
+ALL = {"micro": micro, "worker": worker, "floors": floors, "xdp": xdp, "cutover": cutover, "load": cutover_load, "peers": peers, "memory": memory}
 
 
 class Context:
