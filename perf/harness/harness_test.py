@@ -240,6 +240,14 @@ class Load(unittest.TestCase):
         self.assertEqual((account.pauses, account.near_pauses, account.windows_whole, account.windows_calm), (1, 0, 0, 0))
         self.assertEqual((account.adoptions_us, account.replies_ms, account.at_instants), ([3.0], [2.0], [1.0]))
         self.assertEqual((account.near_ms, account.calm, account.near_unexplained), (10, 1, 2))
+        self.assertAlmostEqual(account.near_to_away(), (2 / 10) / (4 / 90))
+
+    def test_losses_only_beside_adoptions_are_more_than_any_number_of_times(self):
+        cutovers = [{"adopted_epoch_ns": 10**9 + 50_200_000, "asked_epoch_ns": 0, "answered_epoch_ns": 2_000_000,
+                     "reply": {"adoption_ns": 3000}}]
+        account = load_account.Account()
+        account.add(window(lost=1, cutovers=cutovers, ms_lost=at(100, ms50=1)), 100_000, 0.9, 0)
+        self.assertEqual(account.near_to_away(), float("inf"))
 
     def test_a_pause_casts_a_shadow_until_the_ring_is_empty(self):
         self.assertEqual(load_account.shadow_of(window(ms_standstill_us=at(100, ms20=1000))), set(range(18, 27)))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a window of load says: where its losses lie, beside the cutovers' instants and beside times without a CPU."""
 import bisect
+import math
 
 AROUND_MS = 5
 SPARE_US = 150  # of a worker's millisecond at 80 %, with a margin
@@ -60,6 +61,14 @@ class Account:
                 self.away += lost
         self.pauses += len(pauses)
         self.near_pauses += sum(is_near(i + 0.5, instants) for i, _ in pauses)
+
+
+    def near_to_away(self):
+        """How many times as many frames were lost a millisecond beside adoptions as away from them, while nobody was without a CPU."""
+        if not self.near_unexplained:
+            return 0.0
+        away = self.unexplained - self.near_unexplained
+        return (self.near_unexplained / self.near_ms) / (away / (self.all_ms - self.near_ms)) if away else math.inf
 
 
 def is_near(ms, others):

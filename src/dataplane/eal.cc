@@ -7,19 +7,29 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <iterator>
 #include <regex>
 #include <stdexcept>
 
 namespace teal::dataplane {
 
-std::vector<unsigned> worker_cpus(const model::EngineConfig& engine) {
-  if (!engine.cpus.empty()) return engine.cpus;
+namespace {
+
+std::vector<unsigned> allowed_cpus() {  // to this thread
   cpu_set_t set;
   CPU_ZERO(&set);
   sched_getaffinity(0, sizeof(set), &set);
-  std::vector<unsigned> may;
+  std::vector<unsigned> out;
   for (unsigned i = 0; i < CPU_SETSIZE; i++)
-    if (CPU_ISSET(i, &set)) may.push_back(i);
+    if (CPU_ISSET(i, &set)) out.push_back(i);
+  return out;
+}
+
+}  // namespace
+
+std::vector<unsigned> worker_cpus(const model::EngineConfig& engine) {
+  if (!engine.cpus.empty()) return engine.cpus;
+  const std::vector<unsigned> may = allowed_cpus();
   std::vector<unsigned> out;
   // From the end: the first CPUs take most of a host's interrupts.
   for (unsigned i = 0; i < engine.workers; i++) out.push_back(may[may.size() - 1 - i % may.size()]);
@@ -37,14 +47,18 @@ bool is_pci(const std::string& device) {
 
 std::vector<std::string> eal_arguments(const model::Config& config, const std::vector<unsigned>& cpus) {
   std::vector<std::string> args{"teald"};
-  // The control thread is EAL's main lcore and may run on any CPU; each worker is bound to its own.
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof(set), &set);
-  std::string all;
-  for (unsigned i = 0; i < CPU_SETSIZE; i++)
-    if (CPU_ISSET(i, &set)) all += (all.empty() ? "" : ",") + std::to_string(i);
-  std::string lcores = "0@(" + all + ")";
+  // Each worker is bound to its CPU. The control thread is EAL's main lcore: it stays off those, where there are
+  // others.
+  const std::vector<unsigned> may = allowed_cpus();
+  const auto join = [](const std::vector<unsigned>& numbers) {
+    std::string out;
+    for (const unsigned i : numbers) out += (out.empty() ? "" : ",") + std::to_string(i);
+    return out;
+  };
+  std::vector<unsigned> others;
+  std::copy_if(may.begin(), may.end(), std::back_inserter(others),
+               [&](unsigned i) { return std::find(cpus.begin(), cpus.end(), i) == cpus.end(); });
+  std::string lcores = "0@(" + join(others.empty() ? may : others) + ")";
   for (size_t i = 0; i < cpus.size(); i++) lcores += "," + std::to_string(i + 1) + "@" + std::to_string(cpus[i]);
   args.push_back("--lcores=" + lcores);
   args.push_back("--main-lcore=0");

@@ -3,6 +3,7 @@
 // it for xdp ports, the only file that knows everyone.
 //
 // Exit codes: 0 stopped as asked; 1 could not start or failed; 2 usage; 3 the configuration has errors.
+#include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -74,7 +75,15 @@ std::unique_ptr<flow::Storage> open_table(const model::Config& config, const Fas
       model::table_file_of(config), config.engine.memory == model::Memory::hugepages, config.engine.flows});
 }
 
+// A page given back to the kernel is taken from every CPU that runs a thread of ours: an interrupt to each worker
+// (docs/decisions/0016).
+void keep_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
 int run(const std::string& file, const model::Config& config, bool migrate) {
+  keep_memory();
   host::Signals signals;  // before any thread: they inherit the mask
   std::unique_ptr<FastPath> fast_path;
   if (config.has_xdp_ports()) fast_path = std::make_unique<FastPath>(config, migrate);
