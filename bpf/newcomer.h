@@ -207,7 +207,7 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   uint64_t key = w->insertion.key.key;
   uint64_t current = TEAL_LOAD(&split->current);
   uint64_t word = teal_deciding_split(w->action, current, TEAL_LOAD(&split->previous));
-  uint32_t pool = (uint32_t)teal_pool_of(word, teal_point(s, teal_point_basis(s, svc, &w->client, key)));
+  uint32_t pool = (uint32_t)teal_split_pool(s, svc, &w->client, key, word);
   if (svc->flags & (TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY)) pool = teal_xdp_pool(w, v, svc, word, pool);
   uint32_t outer = (w->half & 1) * TEAL_XDP_MAGLEVS + (w->service & (TEAL_SERVICES - 1)) * 2 + (pool & 1), zero = 0;
   void *inner = svc->maglev[pool & 1] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;

@@ -36,8 +36,8 @@ class BenchWorld {
   BenchWorld(const BenchWorld&) = delete;
   BenchWorld& operator=(const BenchWorld&) = delete;
 
-  // Flow i is of service i % services and of one of its blue backends. Enters flows first to end - 1 as established, under way.
-  // Throws when more than one in 1,000 finds no place.
+  // Flow i is of service i % services and of one of its blue backends. Enters flows first to end - 1 as established,
+  // under way. Throws when more than one in 1,000 finds no place.
   void enter(uint32_t first, uint32_t end, uint32_t now);
   void remove(uint32_t first, uint32_t end);
   // Walks until what can be is settled, now.

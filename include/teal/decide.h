@@ -47,6 +47,15 @@ TEAL_INLINE uint64_t teal_point_basis(const struct teal_secret *s, const struct 
   return svc->family == 4 ? client->v4 : teal_hash_addr(s, client, 0);
 }
 
+/* The pool of a flow by a split; most send all to one. */
+TEAL_INLINE int teal_split_pool(const struct teal_secret *s, const struct teal_service *svc,
+                                const struct teal_addr *client, uint64_t flow_key, uint64_t split) {
+  uint32_t share = teal_split_share(split);
+  if (TEAL_LIKELY(share == 0)) return TEAL_BLUE;
+  if (TEAL_LIKELY(share >= TEAL_SPLIT_ALL)) return TEAL_GREEN;
+  return teal_pool_of(split, teal_point(s, teal_point_basis(s, svc, client, flow_key)));
+}
+
 /* The state that a flow is entered in. */
 TEAL_INLINE uint8_t teal_first_state(enum teal_action action, uint32_t proto) {
   if (proto == TEAL_PROTO_UDP) return TEAL_FLOW_udp_new;

@@ -27,8 +27,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   const teal_split& split = shared_.splits[service.group];
   const uint64_t current = TEAL_LOAD(&split.current);
   const uint64_t word = teal_deciding_split(action, current, TEAL_LOAD(&split.previous));
-  const uint32_t point = teal_point(secret_, teal_point_basis(secret_, &service, &item.client, item.key.key));
-  *pool = static_cast<uint8_t>(teal_pool_of(word, point));
+  *pool = static_cast<uint8_t>(teal_split_pool(secret_, &service, &item.client, item.key.key, word));
   *generation = teal_split_generation(word);
   if (action == TEAL_ACT_ENTER && (service.flags & (TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY)))
     *pool = pool_of(item, service, word, *pool);

@@ -63,6 +63,7 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
     }
     if (TEAL_UNLIKELY(!goes_on)) continue;
     if (!may_settle(item)) rte_prefetch0(table_.bucket(item.first));
+    if (TEAL_UNLIKELY(item.pkt.tcp_flags & TEAL_TCP_SYN)) await_insertion(item);
     end++;
   }
   return end;
@@ -150,6 +151,12 @@ TEAL_HOT bool Pipeline::match(Item& item, const uint8_t* ip) {
   kernel(item.m, pkt);
 }
 
+// A SYN mostly is entered: what that takes beside the first bucket.
+TEAL_HOT void Pipeline::await_insertion(const Item& item) const {
+  rte_prefetch0(table_.second(item.key.hash));
+  if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
+}
+
 // Whether its cells may spare the packet the table. They, and the slot that decides then, are fetched.
 TEAL_HOT bool Pipeline::may_settle(Item& item) const {
   item.decided = nullptr;
@@ -180,6 +187,7 @@ TEAL_HOT void Pipeline::resolve(Item& item) const {
       return rte_prefetch0(table_.bucket(item.first));
     backend = *item.decided;
   } else {
+    if (TEAL_UNLIKELY(!teal_flags_settled(item.pkt.tcp_flags))) return;
     uint64_t val = 0;
     if (TEAL_UNLIKELY(flow::Table::find_in(table_.bucket(item.first), item.key, &val) == nullptr))
       return rte_prefetch0(table_.second(item.key.hash));

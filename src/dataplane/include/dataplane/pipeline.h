@@ -89,6 +89,7 @@ class Pipeline {
   template <uint8_t family>
   [[gnu::always_inline]] bool match(Item& item, const uint8_t* ip);
   bool may_settle(Item& item) const;
+  void await_insertion(const Item& item) const;
   void resolve(Item& item) const;
   void balance(Item& item);
   void rewrite(Item& item, const teal_service& service, uint16_t number);
