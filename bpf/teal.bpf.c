@@ -147,7 +147,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   uint64_t val = 0, *slot = 0;
   /* What a backend sends to the host itself is no reply; its flow's cells may be another's. The service of a settled
    * reply is the only one of its endpoint. (The filter first: the other way round the stack would not do.) */
-  if (!teal_in_filter(t->view->special, &t->client) && teal_settle(t) == t->backend)
+  if (!teal_in_filter(t->view->local, &t->client) && teal_settle(t) == t->backend)
     val = TEAL_SETTLED_REPLY;
   else
     slot = teal_find(&r, &t->key, &val);

@@ -46,7 +46,8 @@ struct teal_xdp_view {
   uint32_t hairpin_mask4; /* host order; ~0: none */
   uint32_t unused;
   struct teal_addr hairpin4, hairpin6;
-  uint64_t special[TEAL_FILTER_BITS / 64]; /* as model::View has it */
+  uint64_t local[TEAL_FILTER_BITS / 64]; /* these two as model::View has them */
+  uint64_t special[TEAL_FILTER_BITS / 64];
   struct teal_route_lengths lengths;
   struct teal_route_lengths previews;
   struct teal_service services[TEAL_SERVICES] __attribute__((aligned(64)));

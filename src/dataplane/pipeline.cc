@@ -183,7 +183,7 @@ TEAL_HOT void Pipeline::resolve(Item& item) const {
   if (item.decided != nullptr) {
     // What a backend sends to the host itself is no reply; its flow's cells may be another's.
     if (TEAL_UNLIKELY(!table_.settled(item.first, item.second)) ||
-        (item.dir == TEAL_TO_CLIENT && TEAL_UNLIKELY(item.special)))
+        (item.dir == TEAL_TO_CLIENT && TEAL_UNLIKELY(item.special) && teal_in_filter(view_->local, &item.client)))
       return rte_prefetch0(table_.bucket(item.first));
     backend = *item.decided;
   } else {

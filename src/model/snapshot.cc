@@ -262,6 +262,7 @@ void Snapshot::build_match(const SnapshotInput& input) {
   for (const LocalAddress& local : input.topology.addresses) {
     const teal_addr raw = local.prefix.address.raw();
     teal_filter_add(view_.special, &raw);
+    teal_filter_add(view_.local, &raw);
     match_keys_.emplace_back(teal_match_key(&input.secret, local.prefix.address.family, &raw, 0, 0, TEAL_MATCH_LOCAL),
                              1);
   }

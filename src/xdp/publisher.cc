@@ -67,6 +67,7 @@ void Publisher::fill(uint32_t half, const model::View& from, const teal_head& he
   to.hairpin_mask4 = from.hairpin_mask4;
   to.hairpin4 = from.hairpin4;
   to.hairpin6 = from.hairpin6;
+  copy(to.local, from.local, TEAL_FILTER_BITS / 64);
   copy(to.special, from.special, TEAL_FILTER_BITS / 64);
   to.lengths = from.route_lengths;
   to.previews = from.previews;

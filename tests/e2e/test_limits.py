@@ -108,6 +108,23 @@ def test_two_workers_two_queues(world):
     return f"{note}; workers received {shares}"
 
 
+def test_cpus_of_workers_are_theirs(world):
+    """Nothing of teald but its worker may run on the worker's CPU, where there is another."""
+    at = topology.two_ports(world, "af_packet")
+    teald = start(at, [at.service("web", 80, split_by="flow")], workers=1)
+    may = os.sched_getaffinity(0)
+    tasks = f"/proc/{teald.process.pid}/task"
+    threads = {int(t): os.sched_getaffinity(int(t)) for t in os.listdir(tasks)}
+    bound = [cpus for cpus in threads.values() if len(cpus) == 1 and cpus == {max(may)}]
+    check(len(bound) >= 1, f"no thread is bound to CPU {max(may)}, the last of {sorted(may)}: {threads}")
+    if len(may) == 1:
+        return "one CPU: all share it"
+    check(len(bound) == 1, f"{len(bound)} threads may only run on the worker's CPU {max(may)}, expected one: {threads}")
+    others = [cpus for cpus in threads.values() if max(may) in cpus and cpus != {max(may)}]
+    check(not others, f"of {len(threads)} threads {len(others)} may run on the worker's CPU {max(may)} as well: {threads}")
+    return f"{len(threads)} threads, one of them on CPU {max(may)}"
+
+
 def test_two_workers_one_queue(world):
     """Two workers, one queue a port: each owns a port and hands packets to the other."""
     at = topology.two_ports(world)

@@ -65,6 +65,7 @@ class Publish : public XdpTest {
     EXPECT_TRUE(same(got.hops, want.hops, want.hop_count * sizeof(teal_hop)));
     EXPECT_EQ(got.backend_count, want.backend_count);
     EXPECT_EQ(got.hairpin_mask4, want.hairpin_mask4);
+    EXPECT_TRUE(same(got.local, want.local, sizeof(got.local)));
     EXPECT_TRUE(same(got.special, want.special, sizeof(got.special)));
   }
 

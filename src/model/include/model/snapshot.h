@@ -36,6 +36,7 @@ struct View {
   teal_route_lengths previews{};
   const teal_hop* hops = nullptr;  // by the route table's index; 0: no route
   uint32_t hop_count = 0;
+  uint64_t local[TEAL_FILTER_BITS / 64]{};    // filter of the host's own addresses
   uint64_t special[TEAL_FILTER_BITS / 64]{};  // of NAT backends, the host itself, and whoever has a route of his own
   teal_addr hairpin4{}, hairpin6{};           // network part; the backend's number is added to the last 32 bits
   uint32_t hairpin_mask4 = 0;                 // host order; ~0: none
