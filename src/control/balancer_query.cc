@@ -20,10 +20,6 @@ const char* flow_state_name(uint8_t state) {
   return state < TEAL_FLOW_STATE_COUNT ? names[state] : "?";
 }
 
-const char* pool_name(int pool) {
-  return model::to_string(static_cast<model::Pool>(pool));
-}
-
 // Flows that are still alive: neither closed nor waiting for the end of a handshake that ended.
 bool half_open(int state) {
   return state == TEAL_FLOW_syn || state == TEAL_FLOW_syn_ack || state == TEAL_FLOW_udp_new;
@@ -93,7 +89,7 @@ ServiceStatus Balancer::describe(uint16_t number, const dataplane::Counters& tot
   s.group = registry_.group_name(record.group);
   const auto* config = config_of(number);
   s.split_by = model::to_string(config != nullptr ? config->split_by : model::SplitBy::client);
-  s.active = pool_name(teal_split_active(split.current));
+  s.active = model::pool_name(teal_split_active(split.current));
   s.green_share = teal_split_share(split.current) / 65536.0;
   s.generation = teal_split_generation(split.current);
   s.draining = teal_split_draining(split.current) != 0;
@@ -105,7 +101,7 @@ ServiceStatus Balancer::describe(uint16_t number, const dataplane::Counters& tot
   s.recovered = totals.service[number].recovered;
   s.flows_moved = totals.service[number].moved;
   for (int pool = 0; pool < 2; pool++) {
-    PoolStatus& p = s.pools[pool_name(pool)];
+    PoolStatus& p = s.pools[model::pool_name(pool)];
     p.flows = sweeper_.census().by_service[number][pool];
     p.new_flows = totals.service[number].new_flows[pool];
     p.pinned = pinned(number, static_cast<uint8_t>(pool));
@@ -113,7 +109,7 @@ ServiceStatus Balancer::describe(uint16_t number, const dataplane::Counters& tot
   for (uint16_t b : registry_.backends()) {
     const auto& backend = registry_.backend(b);
     if (backend.service != number) continue;
-    PoolStatus& p = s.pools[pool_name(backend.pool)];
+    PoolStatus& p = s.pools[model::pool_name(backend.pool)];
     p.backends.push_back(describe_backend(b, totals));
     for (int state = 0; state < TEAL_FLOW_STATE_COUNT; state++)
       if (half_open(state)) p.half_open += sweeper_.census().by_backend[b][state];
@@ -176,7 +172,7 @@ Result<std::vector<FlowStatus>> Balancer::flows(const FlowQuery& query) {
     if (service != 0 && number != service) return true;
     const teal_service_record& record = registry_.service(number % TEAL_SERVICES);
     FlowStatus f;
-    f.pool = pool_name(teal_val_pool(val));
+    f.pool = model::pool_name(teal_val_pool(val));
     if (!query.pool.empty() && f.pool != query.pool) return true;
     f.state = flow_state_name(teal_val_state(val));
     if (!query.state.empty() && f.state != query.state) return true;
@@ -222,7 +218,7 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
   uint64_t val = 0;
   if (table_.find(key, &val) != nullptr && !teal_flow_expired(&service, val, engine_.now())) {
     reply.why = "entry";
-    reply.pool = pool_name(teal_val_pool(val));
+    reply.pool = model::pool_name(teal_val_pool(val));
     reply.backend = registry_.backend(teal_val_backend(val)).name;
     reply.state = flow_state_name(teal_val_state(val));
     reply.detail = fmt::format("the flow has an entry in state {}, seen {} s ago: it stays on {}", reply.state,
@@ -251,7 +247,7 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
     pool = teal_val_pool(pinned);
     why = "affinity";
   }
-  reply.pool = pool_name(pool);
+  reply.pool = model::pool_name(pool);
   reply.backend = backend_in(pool);
   reply.why = reply.backend.empty() ? "none" : why;
   reply.detail =

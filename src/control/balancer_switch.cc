@@ -17,9 +17,6 @@ std::string timestamp() {
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:09}Z", fmt::gmtime(static_cast<time_t>(ns / 1000000000)), ns % 1000000000);
 }
 
-const char* pool_name(int pool) {
-  return model::to_string(static_cast<model::Pool>(pool));
-}
 const char* state_name(uint8_t state) {
   return state == 0 ? "ready" : state == 1 ? "drain" : "down";
 }
@@ -93,7 +90,7 @@ SwitchReply Balancer::commit(uint16_t service, const rollout::SplitChange& chang
   reply.adopted_at = timestamp();
   reply.changed = change.changed;
   reply.generation = teal_split_generation(split.current);
-  reply.active = pool_name(teal_split_active(split.current));
+  reply.active = model::pool_name(teal_split_active(split.current));
   const int old_pool = change.changed ? left : 1 - left;
   for (uint16_t s : group_members(group)) reply.flows_staying += sweeper_.census().by_service[s][old_pool];
   return reply;

@@ -15,10 +15,6 @@ const char* name_of(model::Pool pool) {
   return model::to_string(pool);
 }
 
-double share_of(uint32_t parts) {
-  return static_cast<double>(parts) / TEAL_SPLIT_ALL;
-}
-
 struct Strength {
   unsigned backends = 0;  // that take new flows
   uint64_t weight = 0;    // of those

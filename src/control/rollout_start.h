@@ -11,6 +11,11 @@
 
 namespace teal::control {
 
+// Of parts of TEAL_SPLIT_ALL.
+inline double share_of(uint32_t parts) {
+  return static_cast<double>(parts) / TEAL_SPLIT_ALL;
+}
+
 // What is asked for, over what is configured. `to` defaults to the standby pool.
 rollout::Plan plan_of(const RolloutRequest& request, const GroupView& view);
 

@@ -7,16 +7,13 @@
 #include "control/problem_codes.h"
 #include "json.h"
 #include "rollout_record.h"
+#include "rollout_start.h"
 
 namespace teal::control {
 namespace {
 
 std::string time_text(int64_t unix_ms) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<time_t>(unix_ms / 1000)), unix_ms % 1000);
-}
-
-double share_of(uint32_t parts) {
-  return static_cast<double>(parts) / TEAL_SPLIT_ALL;
 }
 
 }  // namespace

@@ -11,13 +11,8 @@ namespace teal::model {
 namespace {
 
 using Node = YAML::Node;
-constexpr size_t longest_text = 4095;
 constexpr uint64_t day_s = 86400;
 constexpr size_t most_clients = 4096;
-
-void flows_action(Reader& r, const Node& n, FlowsAction& out) {
-  r.choice(n, out, {FlowsAction::keep, FlowsAction::reset});
-}
 
 void read_clients(Reader& r, const Node& node, PreviewConfig& p) {
   r.bounded_list(node, 0, most_clients, "prefixes, as in [192.0.2.0/24, 198.51.100.7]", [&](const Node& n) {
@@ -106,11 +101,15 @@ constexpr Field<HealthConfig> health_fields[] = {
     {"timeout", {}, [](Reader& r, const Node& n, HealthConfig& h) { r.duration_ms(n, h.timeout_ms, 10, 3'600'000); }},
     {"rise", {}, [](Reader& r, const Node& n, HealthConfig& h) { r.number(n, h.rise, 1, 100); }},
     {"fall", {}, [](Reader& r, const Node& n, HealthConfig& h) { r.number(n, h.fall, 1, 100); }},
-    {"on_down", {}, [](Reader& r, const Node& n, HealthConfig& h) { flows_action(r, n, h.on_down); }},
+    {"on_down", {}, [](Reader& r, const Node& n, HealthConfig& h) { read_flows_action(r, n, h.on_down); }},
     {"panic_percent", {}, [](Reader& r, const Node& n, HealthConfig& h) { r.number(n, h.panic_percent, 0, 100); }},
 };
 
 }  // namespace
+
+void read_flows_action(Reader& r, const Node& n, FlowsAction& out) {
+  r.choice(n, out, {FlowsAction::keep, FlowsAction::reset});
+}
 
 void read_preview(Reader& reader, const Node& node, PreviewConfig& out) {
   reader.object<PreviewConfig>(node, preview_fields, out);

@@ -13,6 +13,10 @@ namespace teal::model {
 
 class Reader;
 
+inline constexpr size_t longest_text = 4095;
+
+// keep or reset: what becomes of flows.
+void read_flows_action(Reader& reader, const YAML::Node& node, FlowsAction& out);
 void read_rollout(Reader& reader, const YAML::Node& node, RolloutConfig& out);
 void read_preview(Reader& reader, const YAML::Node& node, PreviewConfig& out);
 void read_affinity(Reader& reader, const YAML::Node& node, AffinityConfig& out);

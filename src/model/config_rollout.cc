@@ -13,13 +13,8 @@ namespace {
 
 using Node = YAML::Node;
 constexpr size_t longest_name = 63;
-constexpr size_t longest_text = 4095;
 constexpr uint64_t hour_s = 3600, week_s = 7 * 24 * hour_s;
 constexpr size_t most_steps = 100, most_rules = 32, most_queries = 32, most_hooks = 64, most_arguments = 64;
-
-void flows_action(Reader& r, const Node& n, FlowsAction& out) {
-  r.choice(n, out, {FlowsAction::keep, FlowsAction::reset});
-}
 
 void read_steps(Reader& r, const Node& node, RolloutConfig& c) {
   std::vector<uint32_t> steps;
@@ -107,8 +102,10 @@ constexpr Field<RolloutConfig> rollout_fields[] = {
     {"drain_deadline",
      {},
      [](Reader& r, const Node& n, RolloutConfig& c) { r.duration_s(n, c.drain_deadline_s, 0, week_s); }},
-    {"at_deadline", {}, [](Reader& r, const Node& n, RolloutConfig& c) { flows_action(r, n, c.at_deadline); }},
-    {"rollback_flows", {}, [](Reader& r, const Node& n, RolloutConfig& c) { flows_action(r, n, c.rollback_flows); }},
+    {"at_deadline", {}, [](Reader& r, const Node& n, RolloutConfig& c) { read_flows_action(r, n, c.at_deadline); }},
+    {"rollback_flows",
+     {},
+     [](Reader& r, const Node& n, RolloutConfig& c) { read_flows_action(r, n, c.rollback_flows); }},
     {"rules", {}, read_rules},
     {"min_sample", {}, [](Reader& r, const Node& n, RolloutConfig& c) { r.number(n, c.min_sample, 1, 1'000'000); }},
     {"confidence",

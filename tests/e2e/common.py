@@ -33,7 +33,7 @@ def switch(teald, windows, to, service="web", rollback=False):
     check(reply["changed"] and reply["active"] == to, f"the answer to the switch to {to} is {reply}")
     check(reply["adoption_ns"] < 20_000_000, f"adoption took {reply['adoption_ns'] / 1e6:.1f} ms")
     if windows:
-        windows[-1] = (windows[-1][0], asked, windows[-1][2])
+        windows[-1] = (windows[-1][0], asked - load.ON_ITS_WAY_NS, windows[-1][2])
     windows.append((epoch_ns(reply["adopted_at"]), 1 << 62, to))
     return reply
 

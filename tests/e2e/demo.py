@@ -69,7 +69,7 @@ def switch(timeline, teald, windows, to, what):
     asked = time.time_ns()
     reply = teald.cutover(to) if what == "cutover" else teald.rollback(flows="keep")
     if windows:
-        windows[-1][1] = asked
+        windows[-1][1] = asked - load.ON_ITS_WAY_NS
     windows.append([epoch_ns(reply["adopted_at"]), 1 << 62, to])
     timeline.note(f"{what}: generation {reply['generation']}, adopted everywhere in {reply['adoption_ns'] / 1000:.1f} us, "
                   f"{reply['flows_staying']} flows stay on {'blue' if to == 'green' else 'green'} ({', '.join(reply['services'])})")

@@ -14,6 +14,8 @@ import time
 
 from world import Failure, check, until
 
+# Who began so shortly before a switch may be decided after it: his SYN is on its way, his process lost its CPU.
+ON_ITS_WAY_NS = 50_000_000
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 

@@ -19,7 +19,7 @@ rollout::PoolSignals counts(uint64_t begun, uint64_t refused) {
   return c;
 }
 
-std::optional<Problem> refusal(const std::string& name) {
+std::optional<Problem> unknown(const std::string& name) {
   for (const auto& info : problem_list())
     if (name == std::string("problem-") + info.code)
       return Problem{
@@ -53,7 +53,7 @@ FakeReleases::FakeReleases() {
 
 Result<RolloutStatus> FakeReleases::named(const std::string& name, const std::string& command, const char* message) {
   last_command = command;
-  if (const auto problem = refusal(name)) return *problem;
+  if (const auto problem = unknown(name)) return *problem;
   RolloutStatus status = status_;
   status.message = message;
   return status;
@@ -66,7 +66,7 @@ Result<RolloutStatus> FakeReleases::start(const RolloutRequest& request) {
 
 Result<Rehearsal> FakeReleases::rehearse(const RolloutRequest& request) {
   last_start = request;
-  if (const auto problem = refusal(request.name)) return *problem;
+  if (const auto problem = unknown(request.name)) return *problem;
   Rehearsal r;
   r.group = "front";
   r.from = "blue";
@@ -118,12 +118,12 @@ Result<RolloutStatus> FakeReleases::abort(const std::string& name, std::optional
 }
 
 Result<PreviewStatus> FakeReleases::preview(const std::string& service) {
-  if (const auto problem = refusal(service)) return *problem;
+  if (const auto problem = unknown(service)) return *problem;
   return PreviewStatus{service, "green", clients_, changed_live_};
 }
 
 Result<PreviewStatus> FakeReleases::set_preview(const std::string& service, const std::vector<model::Prefix>& clients) {
-  if (const auto problem = refusal(service)) return *problem;
+  if (const auto problem = unknown(service)) return *problem;
   clients_.clear();
   for (const auto& prefix : clients) clients_.push_back(prefix.str());
   changed_live_ = true;
@@ -131,7 +131,7 @@ Result<PreviewStatus> FakeReleases::set_preview(const std::string& service, cons
 }
 
 Result<DrainReport> FakeReleases::drain(const std::string& service) {
-  if (const auto problem = refusal(service)) return *problem;
+  if (const auto problem = unknown(service)) return *problem;
   if (drain_flows > 0) drain_flows--;
   return DrainReport{service,
                      "blue",

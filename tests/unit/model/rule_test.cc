@@ -10,7 +10,7 @@ namespace {
 
 using namespace teal::model;
 
-Rule good(const std::string& text) {
+Rule rule_of(const std::string& text) {
   const RuleResult result = parse_rule(text);
   EXPECT_TRUE(result.rule) << text << ": " << result.error;
   EXPECT_EQ(result.error, "") << text;
@@ -20,19 +20,19 @@ Rule good(const std::string& text) {
 TEST(Rule, AbsoluteRatios) {
   for (const char* text : {"green.handshake_failure_ratio < 1 %", "green.handshake_failure_ratio<1%",
                            "  green.handshake_failure_ratio  <  0.01  "}) {
-    const Rule r = good(text);
+    const Rule r = rule_of(text);
     EXPECT_EQ(r.subject, Subject::green);
     EXPECT_EQ(r.signal, Signal::handshake_failure_ratio);
     EXPECT_DOUBLE_EQ(r.absolute.value_or(0), 0.01) << text;
     EXPECT_EQ(r.factor, std::nullopt);
   }
-  EXPECT_EQ(good(" target.reset_ratio < 5 % ").text, "target.reset_ratio < 5 %");
+  EXPECT_EQ(rule_of(" target.reset_ratio < 5 % ").text, "target.reset_ratio < 5 %");
 }
 
 TEST(Rule, AbsoluteTimes) {
-  EXPECT_DOUBLE_EQ(*good("target.handshake_p99 < 250 ms").absolute, 0.25);
-  EXPECT_DOUBLE_EQ(*good("blue.handshake_p50 < 1.5s").absolute, 1.5);
-  EXPECT_DOUBLE_EQ(*good("blue.handshake_p50 < 4 s").absolute, 4);
+  EXPECT_DOUBLE_EQ(*rule_of("target.handshake_p99 < 250 ms").absolute, 0.25);
+  EXPECT_DOUBLE_EQ(*rule_of("blue.handshake_p50 < 1.5s").absolute, 1.5);
+  EXPECT_DOUBLE_EQ(*rule_of("blue.handshake_p50 < 4 s").absolute, 4);
 }
 
 TEST(Rule, AgainstTheOtherPool) {
@@ -45,7 +45,7 @@ TEST(Rule, AgainstTheOtherPool) {
                {"target.reset_ratio < 1 * other", Subject::target, 1},
                {"target.syn_retransmit_ratio < 1000 xother", Subject::target, 1000}};
   for (const auto& c : cases) {
-    const Rule r = good(c.text);
+    const Rule r = rule_of(c.text);
     EXPECT_EQ(r.subject, c.subject) << c.text;
     EXPECT_EQ(r.absolute, std::nullopt) << c.text;
     EXPECT_DOUBLE_EQ(r.factor.value_or(0), c.factor) << c.text;
@@ -56,7 +56,7 @@ TEST(Rule, EverySignal) {
   for (const Signal s : {Signal::handshake_failure_ratio, Signal::syn_retransmit_ratio, Signal::early_reset_ratio,
                          Signal::reset_ratio, Signal::handshake_p50, Signal::handshake_p99}) {
     const std::string left = std::string("target.") + to_string(s) + " < ";
-    EXPECT_EQ(good(left + "2 x other").signal, s);
+    EXPECT_EQ(rule_of(left + "2 x other").signal, s);
     EXPECT_EQ(parse_rule(left + "5 %").rule.has_value(), is_ratio(s));
     EXPECT_EQ(parse_rule(left + "0.05").rule.has_value(), is_ratio(s));
     EXPECT_EQ(parse_rule(left + "5 ms").rule.has_value(), !is_ratio(s));
@@ -115,7 +115,7 @@ TEST(Rule, Defaults) {
   EXPECT_EQ(rules[1].text, "target.early_reset_ratio < 5 %");
   EXPECT_EQ(rules[2].text, "target.syn_retransmit_ratio < 10 %");
   EXPECT_EQ(rules[3].text, "target.handshake_p99 < 3 x other");
-  for (const Rule& r : rules) EXPECT_EQ(r, good(r.text));
+  for (const Rule& r : rules) EXPECT_EQ(r, rule_of(r.text));
 }
 
 TEST(Rule, WordsOfEnumerations) {

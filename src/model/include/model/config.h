@@ -25,6 +25,9 @@ inline Pool other(Pool p) {
   return p == Pool::blue ? Pool::green : Pool::blue;
 }
 const char* to_string(Pool v);
+inline const char* pool_name(int pool) {
+  return to_string(static_cast<Pool>(pool));
+}
 const char* to_string(Forward v);
 const char* to_string(Protocol v);
 const char* to_string(SplitBy v);
