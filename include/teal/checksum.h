@@ -24,6 +24,12 @@ TEAL_INLINE uint16_t teal_csum_apply(uint16_t csum, uint64_t diff) {
   return (uint16_t)~teal_csum_fold((csum ^ 0xffffull) + diff);
 }
 
+/* The same where the difference is of 17 bits at most, and not 0. */
+TEAL_INLINE uint16_t teal_csum_apply16(uint16_t csum, uint32_t diff) {
+  uint32_t s = (csum ^ 0xffffu) + diff;
+  return (uint16_t)~((s + (s << 16 | s >> 16)) >> 16);
+}
+
 /* As above for UDP, where 0 on the wire means "none": a computed 0 is sent as 0xffff (RFC 768). */
 TEAL_INLINE uint16_t teal_csum_apply_udp(uint16_t csum, uint64_t diff) {
   uint16_t next = teal_csum_apply(csum, diff);

@@ -82,6 +82,50 @@ TEAL_INLINE void teal_nat(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t pr
   teal_l4_csum(l4, proto, diff);
 }
 
+/* What teal_nat() would find as the differences, for teal_nat_hop(). */
+TEAL_INLINE struct teal_nat_sums teal_nat_sums_of(uint32_t family, const struct teal_addr *from, teal_be16 from_port,
+                                                  const struct teal_addr *to, teal_be16 to_port) {
+  struct teal_nat_sums sums;
+  uint64_t diff = 0;
+  for (uint32_t i = 0; i < (family == 4 ? 1u : 4u); i++) diff += teal_csum_diff32(from->words[i], to->words[i]);
+  sums.ip = teal_csum_fold(diff + 0xffff); /* which is 0 to such sums, and keeps them from being 0 */
+  sums.l4 = teal_csum_fold(diff + teal_csum_diff16(from_port, to_port) + 0xffff);
+  return sums;
+}
+
+/* teal_hop_down() and teal_nat() in one, where the packet's address and port on that side are those that `sums` were made
+ * of. 0 when the packet may not be forwarded any more; it is unchanged then. */
+TEAL_INLINE int teal_nat_hop(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t proto, int side,
+                             const struct teal_addr *addr, teal_be16 port, struct teal_nat_sums sums) {
+  if (TEAL_LIKELY(family == 4)) {
+    struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
+    if (v4->ttl <= 1) return 0;
+    v4->ttl--;
+    v4->csum = teal_csum_apply16(v4->csum, sums.ip + 0xfffeu); /* the TTL's: see teal_hop_down() */
+    if (side == TEAL_SIDE_SRC)
+      v4->src = addr->v4;
+    else
+      v4->dst = addr->v4;
+  } else {
+    struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
+    if (v6->hop_limit <= 1) return 0;
+    v6->hop_limit--;
+    TEAL_COPY(side == TEAL_SIDE_SRC ? v6->src : v6->dst, addr, 16);
+  }
+  struct teal_udp *ports = (struct teal_udp *)l4;
+  if (side == TEAL_SIDE_SRC)
+    ports->sport = port;
+  else
+    ports->dport = port;
+  if (TEAL_LIKELY(proto == TEAL_PROTO_TCP)) {
+    struct teal_tcp *tcp = (struct teal_tcp *)l4;
+    tcp->csum = teal_csum_apply16(tcp->csum, sums.l4);
+  } else {
+    teal_l4_csum(l4, proto, sums.l4);
+  }
+  return 1;
+}
+
 /* Only the address of one side, ports as they are (hairpin). */
 TEAL_INLINE void teal_nat_address(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t proto, int side,
                                   const struct teal_addr *addr) {
@@ -146,6 +190,17 @@ TEAL_INLINE uint8_t *teal_write_macs(uint8_t *p, const struct teal_hop *hop) {
     p += 4;
   }
   return p;
+}
+
+/* Whether a hop's MAC address is known, and its frames have no tags. */
+TEAL_INLINE int teal_hop_plain(const struct teal_hop *hop) { return hop->state == TEAL_HOP_READY && hop->tags == 0; }
+
+/* The same two for such a hop. */
+TEAL_INLINE void teal_write_macs_plain(uint8_t *p, const struct teal_hop *hop) { TEAL_COPY(p, hop->dst, 12); }
+TEAL_INLINE void teal_write_eth_plain(uint8_t *p, const struct teal_hop *hop, uint16_t ethertype) {
+  teal_be16 type = teal_swap16(ethertype);
+  TEAL_COPY(p, hop->dst, 12);
+  TEAL_COPY(p + 12, &type, 2);
 }
 
 /* Writes the Ethernet header of `hop`, teal_eth_len() bytes, at `p`. */

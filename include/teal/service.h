@@ -61,9 +61,19 @@ struct teal_hop {
 };
 TEAL_STATIC_ASSERT(sizeof(struct teal_hop) == 28, "no holes in a next hop");
 
+/* What NAT of one side adds to the checksums, folded; never 0. It is the same for all packets between a service and one of
+ * its backends. */
+struct teal_nat_sums {
+  uint16_t ip; /* of the addresses alone (IPv4; the header checksum) */
+  uint16_t l4; /* of addresses and ports (TCP, UDP) */
+};
+
 struct teal_backend {
   struct teal_addr addr;
-  struct teal_addr tunnel_source; /* ipip: outer source, of addr's family */
+  union {
+    struct teal_addr tunnel_source; /* ipip: outer source, of addr's family */
+    struct teal_nat_sums sums;      /* nat: the service's VIP and port become addr and port */
+  };
   struct teal_hop hop;
   teal_be16 port;
   uint8_t family;                 /* 0: this number is free */
@@ -85,6 +95,7 @@ struct teal_endpoint {
 struct teal_endpoint_ref {
   uint16_t service;
   uint16_t backend;
+  struct teal_nat_sums sums; /* of replies: the backend's address and port become the service's */
 };
 
 enum teal_match_kind {
@@ -162,8 +173,8 @@ TEAL_INLINE uint32_t teal_match_find(const struct teal_match_slot *slots, uint32
 /* Sources that no client can have (RFC 6890): unspecified, loopback, multicast, reserved. */
 TEAL_INLINE int teal_martian(uint32_t family, const struct teal_addr *a) {
   if (family == 4) {
-    uint8_t top = a->bytes[0];
-    return top == 0 || top == 127 || top >= 224;
+    uint32_t top = a->v4 & 0xff;
+    return top - 1 >= 223 || top == 127; /* 0 wraps round */
   }
   if (a->bytes[0] == 0xff) return 1;
   return a->words[0] == 0 && a->words[1] == 0 && a->words[2] == 0 && (teal_swap32(a->words[3]) <= 1);

@@ -7,8 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 
-// The ordinary way is one loop without calls: each would cost more than what it does. Other files call the same code by
-// its plain name.
+// One function, without calls: each would cost more than what it does. Other files call the same code by its plain name.
 #define TEAL_HOT [[gnu::always_inline]] inline
 
 namespace teal::dataplane {
@@ -29,44 +28,26 @@ Pipeline::~Pipeline() {
   std::free(death_row_);
 }
 
-void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now,
-                       uint64_t tsc) {
-  view_ = &view;
-  now_ = now;
-  tsc_ = tsc;
-  port_ = port;
-  mac_ = macs_[port];
-  Item items[burst];
-  Item* const end = gather(packets, count, items);
-  for (Item* item = items; item < end; item++) resolve(*item);
-  for (Item* item = items; item < end; item++) balance(*item);
-}
-
-// Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards. On the way to the cache are their
-// buckets, or, where these may not be needed, the cells that tell and the slot that decides.
-[[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, Item* end) {
-  for (rte_mbuf **at = packets, **last = packets + count; at < last; at++) {
-    if (at + 4 < last) rte_prefetch0(rte_pktmbuf_mtod(at[4], void*));
-    Item& item = *end;
-    item.m = *at;
-    item.whole = false;
-    const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
-    const int family = teal_parse_common(data, data + item.m->data_len, &item.pkt);
-    bool goes_on = false;
-    if (TEAL_LIKELY(family == 4 && is_for_us(data))) {
-      goes_on = match<4>(item, data + sizeof(teal_eth));
-    } else if (family == 6 && is_for_us(data)) {
-      goes_on = match<6>(item, data + sizeof(teal_eth));
-    } else {
-      if (family == 0) teal_parse_any(data, data + item.m->data_len, item.m->pkt_len, &item.pkt);
-      goes_on = classify(item);
-    }
-    if (TEAL_UNLIKELY(!goes_on)) continue;
-    if (!may_settle(item)) rte_prefetch0(table_.bucket(item.first));
-    if (TEAL_UNLIKELY(item.pkt.tcp_flags & TEAL_TCP_SYN)) await_insertion(item);
-    end++;
+// Stages 1 and 2 of a packet that is not under way, or of no service that it could be under way to. True when it goes on.
+bool Pipeline::other(Item& item) {
+  const uint8_t* data = item.data;
+  item.whole = false;
+  item.under_way = 0;
+  const int family = teal_parse_common(data, data + item.m->data_len, &item.pkt);
+  bool goes_on = false;
+  if (TEAL_LIKELY(family == 4 && is_for_us(data))) {
+    goes_on = match<4>(item, data + sizeof(teal_eth));
+  } else if (family == 6 && is_for_us(data)) {
+    goes_on = match<6>(item, data + sizeof(teal_eth));
+  } else {
+    if (family == 0) teal_parse_any(data, data + item.m->data_len, item.m->pkt_len, &item.pkt);
+    goes_on = classify(item);
   }
-  return end;
+  if (TEAL_UNLIKELY(!goes_on)) return false;
+  item.decided = nullptr;
+  if (!teal_flags_settled(item.pkt.tcp_flags) || !may_settle(item)) rte_prefetch0(table_.bucket(item.first));
+  if (item.pkt.tcp_flags & TEAL_TCP_SYN) await_insertion(item);
+  return true;
 }
 
 [[gnu::noinline]] bool Pipeline::classify(Item& item) {
@@ -78,9 +59,6 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
     return false;
   }
   return item.pkt.family == 4 ? match<4>(item, data + item.pkt.l3) : match<6>(item, data + item.pkt.l3);
-}
-void Pipeline::finish(Item& item) {
-  balance(item);
 }
 void Pipeline::forward(Item& item, const teal_service& service, uint16_t number) {
   rewrite(item, service, number);
@@ -157,48 +135,8 @@ TEAL_HOT void Pipeline::await_insertion(const Item& item) const {
   if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
 }
 
-// Whether its cells may spare the packet the table. They, and the slot that decides then, are fetched.
-TEAL_HOT bool Pipeline::may_settle(Item& item) const {
-  item.decided = nullptr;
-  const teal_service& service = view_->services[item.service];
-  if (!(service.flags & TEAL_SERVICE_SETTLES) || !teal_flags_settled(item.pkt.tcp_flags)) return false;
-  if (TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return false;
-  const uint32_t pool = TEAL_LOAD(&shared_.settled[service.group]);
-  if (pool == 0) return false;
-  const uint32_t table = service.maglev[(pool - 1) & 1];
-  if (TEAL_UNLIKELY(table == 0)) return false;
-  item.decided = &view_->maglev[table][teal_maglev_slot(secret_, item.key.key, 0, model::maglev_slots)];
-  item.second = teal_bucket_second(item.key.hash, table_.bucket_count());
-  rte_prefetch0(item.decided);
-  rte_prefetch0(table_.cell_word(item.first));
-  rte_prefetch0(table_.cell_word(item.second));
-  return true;
-}
-
-// Stages 3 and 4 for what nearly every packet is: one that changes nothing, and so needs no more than its backend. A
-// burst of these looks wait for the cache together.
-TEAL_HOT void Pipeline::resolve(Item& item) const {
-  item.direct = 0;
-  uint16_t backend = 0;
-  if (item.decided != nullptr) {
-    // What a backend sends to the host itself is no reply; its flow's cells may be another's.
-    if (TEAL_UNLIKELY(!table_.settled(item.first, item.second)) ||
-        (item.dir == TEAL_TO_CLIENT && TEAL_UNLIKELY(item.special) && teal_in_filter(view_->local, &item.client)))
-      return rte_prefetch0(table_.bucket(item.first));
-    backend = *item.decided;
-  } else {
-    if (TEAL_UNLIKELY(!teal_flags_settled(item.pkt.tcp_flags))) return;
-    uint64_t val = 0;
-    if (TEAL_UNLIKELY(flow::Table::find_in(table_.bucket(item.first), item.key, &val) == nullptr))
-      return rte_prefetch0(table_.second(item.key.hash));
-    if (TEAL_UNLIKELY(!teal_is_steady(val, item.pkt.tcp_flags, now_))) return;
-    backend = teal_val_backend(val);
-  }
-  if (item.dir == TEAL_TO_BACKEND || backend == item.backend) item.direct = backend;
-}
-
 // Stages 3 to 5 of one packet.
-TEAL_HOT void Pipeline::balance(Item& item) {
+void Pipeline::balance(Item& item) {
   if (TEAL_UNLIKELY(item.direct == 0)) return consider(item);
   const teal_service& service = view_->services[item.service];
   if (TEAL_LIKELY(item.dir == TEAL_TO_BACKEND)) {
@@ -224,21 +162,22 @@ TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_
         item.pkt.family == 4 && !(reinterpret_cast<teal_ipv4*>(data + item.pkt.l3)->frag & teal_swap16(TEAL_IPV4_DF));
     if (!may_split) return too_big(item, limit);
   }
-  if (service.forward != TEAL_FORWARD_l2dsr && !teal_hop_down(data + item.pkt.l3, item.pkt.family))
-    return sink_.drop(item.m, TEAL_DROP_ttl_expired);
-  if (TEAL_UNLIKELY(item.pkt.tcp_flags & TEAL_TCP_SYN) && service.mss_clamp != 0)
-    counters_.event[TEAL_EV_mss_clamped] +=
-        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
   if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
-    teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST, &backend.addr,
-             backend.port);
+    if (!teal_nat_hop(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_DST,
+                      &backend.addr, backend.port, backend.sums))
+      return sink_.drop(item.m, TEAL_DROP_ttl_expired);
     teal_addr seen;
     if (TEAL_UNLIKELY(teal_in_filter(view_->special, &item.client)) &&
         hairpin_seen(item.pkt.family, item.client, &seen)) {
       teal_nat_address(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &seen);
       counters_.event[TEAL_EV_hairpin]++;
     }
+  } else if (tunnel && !teal_hop_down(data + item.pkt.l3, item.pkt.family)) {
+    return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   }
+  if (TEAL_UNLIKELY(item.pkt.tcp_flags & TEAL_TCP_SYN) && service.mss_clamp != 0)
+    counters_.event[TEAL_EV_mss_clamped] +=
+        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
   ServiceCounters& sc = counters_.service[item.service];
   sc.packets++;
   sc.bytes += item.m->pkt_len;

@@ -14,7 +14,7 @@ void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
 }
 
 void Sink::flush() {
-  for (uint32_t left = std::exchange(busy_ports_, 0); left != 0; left &= left - 1)
+  for (uint32_t left = used_ports_; left != 0; left &= left - 1)
     if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.count) flush(lane, TEAL_DROP_tx_full);
   for (uint32_t left = raw_ports_; left != 0; left &= left - 1)
     ports_[static_cast<unsigned>(__builtin_ctz(left))].exit.raw->flush();

@@ -128,11 +128,14 @@ void Pipeline::fragment(Item& item) {
   Item out;
   out.m = whole;
   out.whole = true;
+  out.under_way = 0;
+  out.decided = nullptr;
+  out.direct = 0;
   teal_parse(data, data + whole->data_len, whole->pkt_len, &out.pkt);
   if (out.pkt.kind == TEAL_KIND_FRAGMENT || out.pkt.kind == TEAL_KIND_ICMP_ERROR)
     return sink_.drop(whole, TEAL_DROP_bad_fragment);
   if (out.pkt.kind == TEAL_KIND_OTHER) return kernel(whole, out.pkt);
-  if (classify(out)) finish(out);
+  if (classify(out)) balance(out);
 }
 
 // Cuts an IP packet that has been rewritten already to `limit` bytes a piece and sends each (through the tunnel).

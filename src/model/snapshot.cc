@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "next_hop.h"
+#include "teal/rewrite.h"
 #include "teal/settled.h"
 #include "teal/split.h"
 
@@ -141,7 +142,11 @@ void Snapshot::add_backends(const SnapshotInput& input) {
       at = known.emplace(b.endpoint.address, resolve_next_hop(input.topology, input.ports, b.endpoint.address)).first;
     out.hop = at->second.hop;
     const Address& configured = out.family == 4 ? input.engine.tunnel_source_ipv4 : input.engine.tunnel_source_ipv6;
-    out.tunnel_source = (configured ? configured : at->second.source).raw();
+    const teal_service& s = services_[b.service];
+    if (s.forward == TEAL_FORWARD_nat)
+      out.sums = teal_nat_sums_of(s.family, &s.vip, s.port, &out.addr, out.port);
+    else
+      out.tunnel_source = (configured ? configured : at->second.source).raw();
   }
 }
 
@@ -150,7 +155,9 @@ void Snapshot::add_endpoints(const SnapshotInput& input) {
   for (const auto& b : input.backends) {
     const teal_service& s = services_[b.service];
     if (s.forward != TEAL_FORWARD_nat) continue;
-    by_endpoint[{b.endpoint, s.proto}].push_back({b.service, b.number});
+    const teal_addr from = b.endpoint.address.raw();
+    by_endpoint[{b.endpoint, s.proto}].push_back(
+        {b.service, b.number, teal_nat_sums_of(s.family, &from, teal_swap16(b.endpoint.port), &s.vip, s.port)});
   }
   endpoints_.resize(1);
   std::map<Address, uint16_t> hosts;  // lowest number at each address: what a hairpin client is seen as

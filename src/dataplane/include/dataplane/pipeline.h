@@ -5,6 +5,7 @@
 
 #include <rte_ip_frag.h>
 #include <rte_mbuf.h>
+#include <rte_prefetch.h>
 
 #include <array>
 #include <cstdint>
@@ -68,38 +69,50 @@ class Pipeline {
  private:
   struct Item {  // filled as the stages go; a burst of them is not worth clearing
     rte_mbuf* m;
-    teal_pkt pkt;
-    teal_flow_key key;
+    uint8_t* data;            // its frame
     const uint16_t* decided;  // the Maglev slot by which it may go without the table; nullptr: the table must be asked
-    uint32_t first;           // number of the key's first bucket
-    uint32_t second;          // and of its second, of who may go without the table
-    teal_addr client;         // as the table knows it (a hairpin client: its own address)
+    teal_flow_key key;
+    uint32_t first;       // number of the key's first bucket
+    uint32_t second;      // and of its second, of who may go without the table
     uint16_t service;
-    uint16_t backend;  // of replies: by endpoint
-    uint16_t direct;   // the backend, where the packet changes no entry; 0: consider() it
+    uint16_t backend;     // of replies: by endpoint
+    uint16_t direct;      // the backend, where the packet changes no entry; 0: consider() it
+    uint8_t under_way;    // its family, where it is known by teal_is_under_way(): `pkt` and `client` are not filled; 0
     uint8_t dir;
-    bool special;       // of replies: the client is in the filter `special` of the view
-    bool hairpin;       // of replies: the client is a backend itself, the packet's destination is how it was seen
-    bool whole;         // put together from fragments: leaves in fragments again if need be
-    uint32_t endpoint;  // of replies
+    teal_nat_sums sums;   // of replies under way
+    uint32_t endpoint;    // of replies
+    bool special;         // of replies: the client is in the filter `special` of the view
+    bool hairpin;         // of replies: the client is a backend itself, the packet's destination is how it was seen
+    bool whole;           // put together from fragments: leaves in fragments again if need be
+    teal_addr client;     // as the table knows it (a hairpin client: its own address)
+    teal_pkt pkt;
   };
 
-  // pipeline.cc: the ordinary way, inlined there into one
+  // under_way.cc: a burst, and the short way in it
   Item* gather(rte_mbuf** packets, unsigned count, Item* end);
   template <uint8_t family>
-  [[gnu::always_inline]] bool match(Item& item, const uint8_t* ip);
-  bool may_settle(Item& item) const;
-  void await_insertion(const Item& item) const;
+  [[gnu::always_inline]] bool match_under_way(Item& item) const;
   void resolve(Item& item) const;
+  void depart(Item* item, Item* end);
+  template <uint8_t family>
+  [[gnu::always_inline]] bool to_backend_under_way(Item& item);
+  template <uint8_t family>
+  [[gnu::always_inline]] bool to_client_under_way(Item& item);
+  void take_long_way(Item& item);
+
+  // pipeline.cc: the long way
+  bool other(Item& item);
+  bool classify(Item& item);
+  template <uint8_t family>
+  [[gnu::always_inline]] bool match(Item& item, const uint8_t* ip);
+  void not_ordinary(Item& item);
+  void await_insertion(const Item& item) const;
   void balance(Item& item);
   void rewrite(Item& item, const teal_service& service, uint16_t number);
   void reply(Item& item, const teal_service& service, const teal_hop& hop);
   void leave(Item& item, const teal_hop& hop, const teal_backend* tunnel);
   void encapsulate(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend& to);
-  void not_ordinary(Item& item);
-  // the same for who seldom comes by
-  bool classify(Item& item);
-  void finish(Item& item);
+  // the same for other files
   void forward(Item& item, const teal_service& service, uint16_t number);
   void answer(Item& item, const teal_service& service, const teal_hop& hop);
   void emit(Item& item, const teal_hop& hop, const teal_backend* tunnel);
@@ -139,6 +152,23 @@ class Pipeline {
   void hold(Item& item, uint8_t family, const teal_addr& destination);
   void kernel(rte_mbuf* m, const teal_pkt& pkt);
 
+  // Whether its cells may spare a packet with no SYN, FIN or RST the table. They, and the slot that decides then, are
+  // fetched.
+  [[gnu::always_inline]] bool may_settle(Item& item) const {
+    item.decided = nullptr;
+    const teal_service& service = view_->services[item.service];
+    if (!(service.flags & TEAL_SERVICE_SETTLES)) return false;
+    const uint32_t pool = TEAL_LOAD(&shared_.settled[service.group]);
+    if (pool == 0 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return false;
+    const uint32_t table = service.maglev[(pool - 1) & 1];
+    if (TEAL_UNLIKELY(table == 0)) return false;
+    item.decided = &view_->maglev[table][teal_maglev_slot(secret_, item.key.key, 0, model::maglev_slots)];
+    item.second = teal_bucket_second(item.key.hash, table_.bucket_count());
+    rte_prefetch0(item.decided);
+    rte_prefetch0(table_.cell_word(item.first));
+    rte_prefetch0(table_.cell_word(item.second));
+    return true;
+  }
   // `special`: the client may have a route of his own.
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client, bool special) const {
     const teal_route_lengths& lengths = view_->route_lengths;

@@ -34,13 +34,13 @@ class Sink {
 
   void set_port(uint16_t port, const Exit& exit) {
     ports_[port].exit = exit;
+    used_ports_ |= 1u << port;
     if (exit.raw != nullptr) raw_ports_ |= 1u << port;
   }
   void set_tap(uint16_t port, const Exit& exit) { taps_[port].exit = exit; }
 
   // Takes the packet. Frames to ports leave at the next flush.
-  void send(uint16_t port, rte_mbuf* m) {
-    busy_ports_ |= 1u << port;
+  [[gnu::always_inline]] void send(uint16_t port, rte_mbuf* m) {
     push(ports_[port], m, TEAL_DROP_tx_full);
   }
   void to_kernel(uint16_t port, rte_mbuf* m);
@@ -57,18 +57,20 @@ class Sink {
     unsigned count = 0;
     std::array<rte_mbuf*, depth> packets;
   };
-  void push(Lane& lane, rte_mbuf* m, enum teal_drop full) {
+  [[gnu::always_inline]] void push(Lane& lane, rte_mbuf* m, enum teal_drop full) {
     // net_af_xdp would send the first buffer and whatever lies behind it.
     if (m->nb_segs > 1 && !lane.exit.chains && rte_pktmbuf_linearize(m) != 0) return drop(m, TEAL_DROP_no_room);
-    lane.packets[lane.count++] = m;
-    if (lane.count == depth) flush(lane, full);
+    const unsigned at = lane.count++;
+    lane.packets[at] = m;
+    if (at == depth - 1) flush(lane, full);
   }
   void flush(Lane& lane, enum teal_drop full);
   static unsigned transmit(const Exit& exit, rte_mbuf** packets, unsigned count);
 
   Counters& counters_;
   static_assert(max_ports == 32, "a bit a port");
-  uint32_t busy_ports_ = 0, busy_taps_ = 0;  // lanes that may hold packets
+  uint32_t used_ports_ = 0;  // that packets may be sent to
+  uint32_t busy_taps_ = 0;   // lanes that may hold packets
   uint32_t raw_ports_ = 0;  // to be flushed in any case: what other workers and earlier rounds left in it
   std::array<Lane, max_ports> ports_;
   std::array<Lane, max_ports> taps_;

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// A burst, and in it the short way of what nearly all packets are: TCP in the middle of a connection, whose entry they
+// leave as it is. What turns out to be anything else goes the long way, as if nobody had looked at it before: pipeline.cc,
+// consider.cc. Both ways make the same of a packet; docs/decisions/0018.
+#include "teal/under_way.h"
+
+#include <rte_prefetch.h>
+
+#include "dataplane/pipeline.h"
+
+#define TEAL_HOT [[gnu::always_inline]] inline
+
+namespace teal::dataplane {
+
+void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now,
+                       uint64_t tsc) {
+  view_ = &view;
+  now_ = now;
+  tsc_ = tsc;
+  port_ = port;
+  mac_ = macs_[port];
+  Item items[burst];
+  Item* const end = gather(packets, count, items);
+  for (Item* item = items; item < end; item++) resolve(*item);
+  depart(items, end);
+}
+
+// Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards. On the way to the cache are their
+// buckets, or, where these may not be needed, the cells that tell and the slot that decides.
+[[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, Item* end) {
+  for (rte_mbuf **at = packets, **last = packets + count; at < last; at++) {
+    if (at + 4 < last) rte_prefetch0(rte_pktmbuf_mtod(at[4], void*));
+    Item& item = *end;
+    item.m = *at;
+    item.data = rte_pktmbuf_mtod(item.m, uint8_t*);
+    const uint32_t len = item.m->data_len;
+    bool known = false;
+    if (TEAL_UNLIKELY(len != item.m->pkt_len))
+      ;  // of several buffers
+    else if (TEAL_LIKELY(teal_is_under_way(item.data, len, mac_, 4)))
+      known = match_under_way<4>(item);
+    else if (teal_is_under_way(item.data, len, mac_, 6))
+      known = match_under_way<6>(item);
+    if (TEAL_LIKELY(known)) {
+      if (!may_settle(item)) rte_prefetch0(table_.bucket(item.first));
+      end++;
+    } else {
+      end += other(item);
+    }
+  }
+  return end;
+}
+
+// Stage 2. False: of no service, or odd in some other way.
+template <uint8_t family>
+TEAL_HOT bool Pipeline::match_under_way(Item& item) const {
+  const teal_addr dst = address_at<family>(item.data + sizeof(teal_eth), TEAL_SIDE_DST);
+  const teal_addr src = address_at<family>(item.data + sizeof(teal_eth), TEAL_SIDE_SRC);
+  const uint8_t* l4 = item.data + TEAL_UNDER_WAY_L4(family);
+  const uint16_t sport = teal_load16(l4), dport = teal_load16(l4 + 2);
+  uint64_t key = teal_match_key(secret_, family, &dst, dport, TEAL_PROTO_TCP, TEAL_MATCH_VIP);
+  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, secret_, key);
+      s != 0 && (family == 4 || teal_addr_equal(&view_->services[s].vip, &dst))) {
+    if (TEAL_UNLIKELY(teal_martian(family, &src))) return false;
+    item.service = static_cast<uint16_t>(s);
+    item.dir = TEAL_TO_BACKEND;
+    item.key = family == 4 ? teal_flow_key4(secret_, src.v4, sport, item.service)
+                           : teal_flow_key6(secret_, &src, sport, item.service);
+  } else {
+    key = teal_match_key(secret_, family, &src, sport, TEAL_PROTO_TCP, TEAL_MATCH_ENDPOINT);
+    const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
+    if (TEAL_UNLIKELY(e == 0) || (family == 6 && !teal_addr_equal(&view_->endpoints[e].addr, &src))) return false;
+    item.special = teal_in_filter(view_->special, &dst);
+    // Clients that are backends, and what backends say to the host itself.
+    if (TEAL_UNLIKELY(in_hairpin_net(family, dst)) ||
+        (TEAL_UNLIKELY(item.special) && teal_in_filter(view_->local, &dst)))
+      return false;
+    const teal_endpoint_ref& ref = view_->refs[view_->endpoints[e].first];
+    item.dir = TEAL_TO_CLIENT;
+    item.endpoint = e;
+    item.service = ref.service;
+    item.backend = ref.backend;
+    item.sums = ref.sums;
+    item.key = family == 4 ? teal_flow_key4(secret_, dst.v4, dport, item.service)
+                           : teal_flow_key6(secret_, &dst, dport, item.service);
+  }
+  item.first = teal_bucket_first(item.key.hash, table_.bucket_count());
+  item.under_way = family;
+  return true;
+}
+
+// Stages 3 and 4 for what nearly every packet is: one that changes nothing, and so needs no more than its backend. A
+// burst of these looks wait for the cache together.
+TEAL_HOT void Pipeline::resolve(Item& item) const {
+  item.direct = 0;
+  uint16_t backend = 0;
+  if (item.decided != nullptr) {
+    // What a backend sends to the host itself is no reply; its flow's cells may be another's.
+    if (TEAL_UNLIKELY(!table_.settled(item.first, item.second)) ||
+        (TEAL_UNLIKELY(item.under_way == 0) && item.dir == TEAL_TO_CLIENT && item.special &&
+         teal_in_filter(view_->local, &item.client)))
+      return rte_prefetch0(table_.bucket(item.first));
+    backend = *item.decided;
+  } else {
+    if (TEAL_UNLIKELY(item.under_way == 0) && !teal_flags_settled(item.pkt.tcp_flags)) return;
+    uint64_t val = 0;
+    if (TEAL_UNLIKELY(flow::Table::find_in(table_.bucket(item.first), item.key, &val) == nullptr))
+      return rte_prefetch0(table_.second(item.key.hash));
+    if (TEAL_UNLIKELY(!teal_is_steady(val, 0, now_))) return;
+    backend = teal_val_backend(val);
+  }
+  if (item.dir == TEAL_TO_BACKEND || backend == item.backend) item.direct = backend;
+}
+
+// Stage 5 of a burst. Packets leave in the order in which they came: a flow's must not overtake each other.
+TEAL_HOT void Pipeline::depart(Item* item, Item* end) {
+  for (; item < end; item++) {
+    bool gone = false;
+    if (TEAL_LIKELY(item->direct != 0)) {
+      if (TEAL_LIKELY(item->under_way == 4))
+        gone = item->dir == TEAL_TO_BACKEND ? to_backend_under_way<4>(*item) : to_client_under_way<4>(*item);
+      else if (item->under_way == 6)
+        gone = item->dir == TEAL_TO_BACKEND ? to_backend_under_way<6>(*item) : to_client_under_way<6>(*item);
+    }
+    if (TEAL_UNLIKELY(!gone)) take_long_way(*item);
+  }
+}
+
+// Rewrites to its backend and sends. False: something is not ordinary, and nothing has been changed.
+template <uint8_t family>
+TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
+  const teal_service& service = view_->services[item.service];
+  const teal_backend& backend = view_->backends[item.direct];
+  const teal_hop& hop = backend.hop;
+  uint8_t* const data = item.data;
+  uint8_t* const ip = data + sizeof(teal_eth);
+  const uint32_t l3_len = teal_under_way_l3_len(data, family), frame_len = item.m->pkt_len;
+  if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
+  if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
+    const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
+    teal_addr seen;
+    if (TEAL_UNLIKELY(l3_len > hop.mtu) ||
+        (TEAL_UNLIKELY(teal_in_filter(view_->special, &client)) && hairpin_seen(family, client, &seen)))
+      return false;
+    if (TEAL_UNLIKELY(!teal_nat_hop(ip, data + TEAL_UNDER_WAY_L4(family), family, TEAL_PROTO_TCP, TEAL_SIDE_DST,
+                                    &backend.addr, backend.port, backend.sums)))
+      return false;
+    teal_write_macs_plain(data, &hop);  // the EtherType stands where it should
+  } else if (service.forward == TEAL_FORWARD_l2dsr) {
+    if (TEAL_UNLIKELY(l3_len > hop.mtu)) return false;
+    teal_write_macs_plain(data, &hop);
+  } else {
+    const uint32_t outer_len = teal_tunnel_len(backend.family);
+    if (TEAL_UNLIKELY(l3_len + outer_len > hop.mtu) || TEAL_UNLIKELY(item.m->data_off < outer_len)) return false;
+    if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return false;
+    teal_write_tunnel(ip - outer_len, &backend, family, teal_traffic_class(ip, family), l3_len,
+                      teal_swap16(tunnel_id_++));
+    teal_write_eth_plain(data - outer_len, &hop, backend.family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
+    // Without Ethernet padding, which must not travel inside the tunnel.
+    item.m->data_off = static_cast<uint16_t>(item.m->data_off - outer_len);
+    item.m->pkt_len = static_cast<uint32_t>(sizeof(teal_eth)) + outer_len + l3_len;
+    item.m->data_len = static_cast<uint16_t>(item.m->pkt_len);
+  }
+  ServiceCounters& sc = counters_.service[item.service];
+  sc.packets++;
+  sc.bytes += frame_len;
+  BackendCounters& bc = counters_.backend[item.direct];
+  bc.packets++;
+  bc.bytes += frame_len;
+  counters_.event[TEAL_EV_forwarded]++;
+  counters_.event[TEAL_EV_settled] += item.decided != nullptr;
+  item.m->ol_flags = 0;
+  sink_.send(hop.port, item.m);
+  return true;
+}
+
+// The same for a backend's reply.
+template <uint8_t family>
+TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
+  const teal_service& service = view_->services[item.service];
+  uint8_t* const data = item.data;
+  uint8_t* const ip = data + sizeof(teal_eth);
+  const teal_addr client = address_at<family>(ip, TEAL_SIDE_DST);
+  const teal_hop& hop = client_hop(family, client, item.special);
+  if (TEAL_UNLIKELY(!teal_hop_plain(&hop)) || TEAL_UNLIKELY(teal_under_way_l3_len(data, family) > hop.mtu))
+    return false;
+  if (TEAL_UNLIKELY(!teal_nat_hop(ip, data + TEAL_UNDER_WAY_L4(family), family, TEAL_PROTO_TCP, TEAL_SIDE_SRC,
+                                  &service.vip, service.port, item.sums)))
+    return false;
+  teal_write_macs_plain(data, &hop);
+  counters_.event[TEAL_EV_replies]++;
+  counters_.event[TEAL_EV_settled] += item.decided != nullptr;
+  item.m->ol_flags = 0;
+  sink_.send(hop.port, item.m);
+  return true;
+}
+
+// What `pkt` and `client` were spared so far is made up for.
+[[gnu::noinline]] void Pipeline::take_long_way(Item& item) {
+  if (item.under_way != 0) {
+    (void)teal_parse_common(item.data, item.data + item.m->data_len, &item.pkt);
+    item.client = address_of(item.data, item.pkt, item.dir == TEAL_TO_BACKEND ? TEAL_SIDE_SRC : TEAL_SIDE_DST);
+    item.hairpin = false;
+    item.whole = false;
+  }
+  balance(item);
+}
+
+}  // namespace teal::dataplane
