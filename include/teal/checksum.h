@@ -24,10 +24,12 @@ TEAL_INLINE uint16_t teal_csum_apply(uint16_t csum, uint64_t diff) {
   return (uint16_t)~teal_csum_fold((csum ^ 0xffffull) + diff);
 }
 
-/* The same where the difference is of 17 bits at most, and not 0. */
-TEAL_INLINE uint16_t teal_csum_apply16(uint16_t csum, uint32_t diff) {
-  uint32_t s = (csum ^ 0xffffu) + diff;
-  return (uint16_t)~((s + (s << 16 | s >> 16)) >> 16);
+/* The same in two steps, for a difference (not 0) that many packets have in common: what it adds to their checksum fields, 0
+ * to 0xfffe; and a field with that added (RFC 1141, eqn. 3, of any difference). */
+TEAL_INLINE uint16_t teal_csum_addend(uint64_t diff) { return (uint16_t)~teal_csum_fold(diff); }
+TEAL_INLINE uint16_t teal_csum_add(uint16_t csum, uint32_t addend) {
+  uint32_t s = csum + addend;
+  return (uint16_t)(s + ((s + 1) >> 16)); /* 0xffff is 0 */
 }
 
 /* As above for UDP, where 0 on the wire means "none": a computed 0 is sent as 0xffff (RFC 768). */

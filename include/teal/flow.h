@@ -198,6 +198,12 @@ TEAL_INLINE int teal_is_steady(uint64_t val, uint32_t flags, uint32_t now) {
          (val & (15ull << 38 | TEAL_VAL_DATA)) == ((uint64_t)TEAL_FLOW_established << 38 | TEAL_VAL_DATA) &&
          (((now >> TEAL_FINE_SHIFT) - (uint32_t)val) & (TEAL_STAMP_MASK & ~(TEAL_REFRESH_TICKS - 1u))) == 0;
 }
+/* The same of packets with none of these flags, and whether the check bits are the key's. */
+TEAL_INLINE int teal_is_steady_of(uint64_t val, uint16_t check, uint32_t now) {
+  uint64_t want = (uint64_t)TEAL_FLOW_established << 38 | TEAL_VAL_DATA | (uint64_t)check << 24;
+  uint32_t age = ((now >> TEAL_FINE_SHIFT) - (uint32_t)val) & (TEAL_STAMP_MASK & ~(TEAL_REFRESH_TICKS - 1u));
+  return (((val ^ want) & (15ull << 38 | TEAL_VAL_DATA | (uint64_t)TEAL_CHECK_MASK << 24)) | age) == 0;
+}
 TEAL_STATIC_ASSERT((TEAL_REFRESH_TICKS & (TEAL_REFRESH_TICKS - 1)) == 0, "its bits are a mask");
 
 /* A SYN of the client that meets its flow's half-open entry. */

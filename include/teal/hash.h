@@ -24,9 +24,7 @@ TEAL_INLINE uint64_t teal_hash64(const struct teal_secret *s, uint64_t x) {
 
 /* Hash of an IPv6 address and one more word. */
 TEAL_INLINE uint64_t teal_hash_addr(const struct teal_secret *s, const struct teal_addr *a, uint64_t more) {
-  uint64_t hi = (uint64_t)a->words[0] << 32 | a->words[1];
-  uint64_t lo = (uint64_t)a->words[2] << 32 | a->words[3];
-  return teal_hash64(s, teal_hash64(s, hi ^ more) + lo);
+  return teal_hash64(s, teal_hash64(s, teal_addr_half(a, 0) ^ more) + teal_addr_half(a, 1));
 }
 
 /* A number in [0, n) out of 32 hash bits, without division (Lemire 2016). */

@@ -119,8 +119,14 @@ struct teal_addr {
   union {
     uint8_t bytes[16];
     uint32_t words[4];
+    uint64_t halves[2];
     teal_be32 v4;
   };
 };
+
+/* One half of an address, its first word in the upper bits: what hashes are made of. */
+TEAL_INLINE uint64_t teal_addr_half(const struct teal_addr *a, int which) {
+  return a->halves[which] << 32 | a->halves[which] >> 32;
+}
 
 #endif

@@ -13,6 +13,8 @@
 
 enum teal_side { TEAL_SIDE_SRC, TEAL_SIDE_DST };
 
+#define TEAL_TTL_DIFF 0xfffeu /* to a checksum, of any word to itself less one (RFC 1141) */
+
 /* Takes one from the TTL or hop limit of the IP header at `ip`. 0 when the packet may not be forwarded any more; it is
  * unchanged then. */
 TEAL_INLINE int teal_hop_down(uint8_t *ip, uint32_t family) {
@@ -20,9 +22,7 @@ TEAL_INLINE int teal_hop_down(uint8_t *ip, uint32_t family) {
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
     if (v4->ttl <= 1) return 0;
     v4->ttl--;
-    /* teal_csum_apply() with the difference of any word to itself less one (RFC 1141): 0xfffe. */
-    uint32_t csum = v4->csum + 1u;
-    v4->csum = (uint16_t)(csum + (csum >= 0xffff));
+    v4->csum = teal_csum_add(v4->csum, 0xffff - TEAL_TTL_DIFF);
     return 1;
   }
   struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
@@ -82,14 +82,14 @@ TEAL_INLINE void teal_nat(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t pr
   teal_l4_csum(l4, proto, diff);
 }
 
-/* What teal_nat() would find as the differences, for teal_nat_hop(). */
+/* What teal_nat_hop() adds to the checksums when these addresses and ports change. */
 TEAL_INLINE struct teal_nat_sums teal_nat_sums_of(uint32_t family, const struct teal_addr *from, teal_be16 from_port,
                                                   const struct teal_addr *to, teal_be16 to_port) {
   struct teal_nat_sums sums;
   uint64_t diff = 0;
   for (uint32_t i = 0; i < (family == 4 ? 1u : 4u); i++) diff += teal_csum_diff32(from->words[i], to->words[i]);
-  sums.ip = teal_csum_fold(diff + 0xffff); /* which is 0 to such sums, and keeps them from being 0 */
-  sums.l4 = teal_csum_fold(diff + teal_csum_diff16(from_port, to_port) + 0xffff);
+  sums.ip = teal_csum_addend(diff + TEAL_TTL_DIFF);
+  sums.l4 = teal_csum_addend(diff + teal_csum_diff16(from_port, to_port));
   return sums;
 }
 
@@ -101,7 +101,7 @@ TEAL_INLINE int teal_nat_hop(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
     if (v4->ttl <= 1) return 0;
     v4->ttl--;
-    v4->csum = teal_csum_apply16(v4->csum, sums.ip + 0xfffeu); /* the TTL's: see teal_hop_down() */
+    v4->csum = teal_csum_add(v4->csum, sums.ip);
     if (side == TEAL_SIDE_SRC)
       v4->src = addr->v4;
     else
@@ -119,9 +119,9 @@ TEAL_INLINE int teal_nat_hop(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t
     ports->dport = port;
   if (TEAL_LIKELY(proto == TEAL_PROTO_TCP)) {
     struct teal_tcp *tcp = (struct teal_tcp *)l4;
-    tcp->csum = teal_csum_apply16(tcp->csum, sums.l4);
+    tcp->csum = teal_csum_add(tcp->csum, sums.l4);
   } else {
-    teal_l4_csum(l4, proto, sums.l4);
+    teal_l4_csum(l4, proto, (uint16_t)~sums.l4);
   }
   return 1;
 }
@@ -217,31 +217,40 @@ TEAL_INLINE uint32_t teal_tunnel_len(uint32_t family) {
 /* Writes the outer header (RFC 2003, RFC 2473, RFC 4213) of a packet of `inner_len` bytes and `inner_family` at `outer`.
  * DF is set: an outer fragment would be reassembled by the backend at the cost that teal is there to spare it. DSCP and
  * ECN are the inner packet's (RFC 6040, normal mode). */
+TEAL_INLINE void teal_write_tunnel4(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
+                                    uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
+  /* Summed up before it is written: to load what has just been stored in pieces would wait for the stores. */
+  uint16_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4)));
+  uint32_t a = 0x45u | (uint32_t)traffic_class << 8 | (uint32_t)total << 16;
+  uint32_t b = (uint32_t)id | (uint32_t)teal_swap16(TEAL_IPV4_DF) << 16;
+  uint32_t c = TEAL_TUNNEL_TTL | (uint32_t)(inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6) << 8;
+  uint64_t sum = (uint64_t)a + b + c + backend->tunnel_source.v4 + backend->addr.v4;
+  c |= (uint32_t)(uint16_t)~teal_csum_fold(sum) << 16;
+  TEAL_COPY(outer, &a, 4);
+  TEAL_COPY(outer + 4, &b, 4);
+  TEAL_COPY(outer + 8, &c, 4);
+  TEAL_COPY(outer + 12, &backend->tunnel_source, 4);
+  TEAL_COPY(outer + 16, &backend->addr, 4);
+}
+
+TEAL_INLINE void teal_write_tunnel6(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
+                                    uint8_t traffic_class, uint32_t inner_len) {
+  struct teal_ipv6 *ip = (struct teal_ipv6 *)outer;
+  ip->version_class_label = teal_swap32(6u << 28 | (uint32_t)traffic_class << 20);
+  ip->payload_len = teal_swap16((uint16_t)inner_len);
+  ip->next = inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6;
+  ip->hop_limit = TEAL_TUNNEL_TTL;
+  TEAL_COPY(ip->src, &backend->tunnel_source, 16);
+  TEAL_COPY(ip->dst, &backend->addr, 16);
+}
+
+/* By the backend's family; `id`: of an outer IPv4 header. */
 TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
                                    uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
-  uint8_t proto = inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6;
-  if (TEAL_LIKELY(backend->family == 4)) {
-    /* Summed up before it is written: to load what has just been stored in pieces would wait for the stores. */
-    uint16_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4)));
-    uint32_t a = 0x45u | (uint32_t)traffic_class << 8 | (uint32_t)total << 16;
-    uint32_t b = (uint32_t)id | (uint32_t)teal_swap16(TEAL_IPV4_DF) << 16;
-    uint32_t c = TEAL_TUNNEL_TTL | (uint32_t)proto << 8;
-    uint64_t sum = (uint64_t)a + b + c + backend->tunnel_source.v4 + backend->addr.v4;
-    c |= (uint32_t)(uint16_t)~teal_csum_fold(sum) << 16;
-    TEAL_COPY(outer, &a, 4);
-    TEAL_COPY(outer + 4, &b, 4);
-    TEAL_COPY(outer + 8, &c, 4);
-    TEAL_COPY(outer + 12, &backend->tunnel_source, 4);
-    TEAL_COPY(outer + 16, &backend->addr, 4);
-  } else {
-    struct teal_ipv6 *ip = (struct teal_ipv6 *)outer;
-    ip->version_class_label = teal_swap32(6u << 28 | (uint32_t)traffic_class << 20);
-    ip->payload_len = teal_swap16((uint16_t)inner_len);
-    ip->next = proto;
-    ip->hop_limit = TEAL_TUNNEL_TTL;
-    TEAL_COPY(ip->src, &backend->tunnel_source, 16);
-    TEAL_COPY(ip->dst, &backend->addr, 16);
-  }
+  if (TEAL_LIKELY(backend->family == 4))
+    teal_write_tunnel4(outer, backend, inner_family, traffic_class, inner_len, id);
+  else
+    teal_write_tunnel6(outer, backend, inner_family, traffic_class, inner_len);
 }
 
 TEAL_INLINE uint8_t teal_traffic_class(const uint8_t *ip, uint32_t family) {

@@ -41,9 +41,7 @@ TEAL_INLINE void teal_addr_mask(struct teal_addr *a, uint32_t length) {
 /* One multiplication by a secret odd number is a universal family: enough for a table whose keys the kernel gives. */
 TEAL_INLINE uint64_t teal_route_hash(const struct teal_secret *s, const struct teal_addr *net, uint32_t length,
                                      uint32_t service) {
-  uint64_t hi = (uint64_t)net->words[0] << 32 | net->words[1];
-  uint64_t lo = (uint64_t)net->words[2] << 32 | net->words[3];
-  uint64_t x = hi + lo * 0x9e3779b97f4a7c15ull + ((uint64_t)service << 8 | length);
+  uint64_t x = teal_addr_half(net, 0) + teal_addr_half(net, 1) * 0x9e3779b97f4a7c15ull + ((uint64_t)service << 8 | length);
   return (x ^ x >> 32) * s->mul[0];
 }
 

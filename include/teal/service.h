@@ -61,10 +61,10 @@ struct teal_hop {
 };
 TEAL_STATIC_ASSERT(sizeof(struct teal_hop) == 28, "no holes in a next hop");
 
-/* What NAT of one side adds to the checksums, folded; never 0. It is the same for all packets between a service and one of
- * its backends. */
+/* What NAT of one side adds to checksums (teal_csum_add()): the same for all packets between a service and one of its
+ * backends. */
 struct teal_nat_sums {
-  uint16_t ip; /* of the addresses alone (IPv4; the header checksum) */
+  uint16_t ip; /* of the addresses, and of a TTL one lower (IPv4; the header checksum) */
   uint16_t l4; /* of addresses and ports (TCP, UDP) */
 };
 
@@ -122,15 +122,14 @@ TEAL_INLINE uint64_t teal_match_key(const struct teal_secret *s, uint32_t family
 }
 
 TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_addr *b) {
-  return a->words[0] == b->words[0] && a->words[1] == b->words[1] && a->words[2] == b->words[2] &&
-         a->words[3] == b->words[3];
+  return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
 }
 
 /* Bit of an address in a filter of TEAL_FILTER_BITS. */
 #define TEAL_FILTER_BITS 4096u
 TEAL_INLINE uint32_t teal_filter_bit(const struct teal_addr *a) {
-  uint32_t x = (a->words[0] ^ a->words[1] ^ a->words[2] ^ a->words[3]) * 0x9e3779b1u;
-  return x >> 20; /* 12 bits */
+  uint64_t both = a->halves[0] ^ a->halves[1];
+  return ((uint32_t)both ^ (uint32_t)(both >> 32)) * 0x9e3779b1u >> 20; /* 12 bits */
 }
 
 TEAL_INLINE void teal_filter_add(uint64_t *filter, const struct teal_addr *a) {
@@ -148,7 +147,7 @@ TEAL_INLINE int teal_in_filter(const uint64_t *filter, const struct teal_addr *a
 TEAL_INLINE int teal_in_hairpin_net(uint32_t family, const struct teal_addr *a, const struct teal_addr *net4,
                                     uint32_t mask4, const struct teal_addr *net6) {
   if (family == 4) return (teal_swap32(a->v4) & mask4) == teal_swap32(net4->v4);
-  return a->words[0] == net6->words[0] && a->words[1] == net6->words[1] && a->words[2] == net6->words[2];
+  return a->halves[0] == net6->halves[0] && a->words[2] == net6->words[2];
 }
 
 #define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */
@@ -177,7 +176,7 @@ TEAL_INLINE int teal_martian(uint32_t family, const struct teal_addr *a) {
     return top - 1 >= 223 || top == 127; /* 0 wraps round */
   }
   if (a->bytes[0] == 0xff) return 1;
-  return a->words[0] == 0 && a->words[1] == 0 && a->words[2] == 0 && (teal_swap32(a->words[3]) <= 1);
+  return a->halves[0] == 0 && a->words[2] == 0 && (teal_swap32(a->words[3]) <= 1);
 }
 
 #endif

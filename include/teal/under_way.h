@@ -58,8 +58,8 @@ TEAL_INLINE int teal_is_under_way(const uint8_t *data, uint32_t len, uint64_t ma
   odd |= tcp[13] & (TEAL_TCP_SYN | TEAL_TCP_FIN | TEAL_TCP_RST);
   if (TEAL_UNLIKELY(odd != 0)) return 0;
   uint32_t total = teal_under_way_l3_len(data, family) + (uint32_t)sizeof(struct teal_eth);
-  uint32_t header = (uint32_t)(tcp[12] >> 4) * 4;
-  return TEAL_LIKELY(total <= len && header >= sizeof(struct teal_tcp) && l4 + header <= total);
+  uint32_t header = (uint32_t)(tcp[12] & 0xf0) >> 2;
+  return TEAL_LIKELY(total <= len) && TEAL_LIKELY(header >= sizeof(struct teal_tcp)) && TEAL_LIKELY(l4 + header <= total);
 }
 
 #endif

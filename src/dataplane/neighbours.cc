@@ -39,7 +39,7 @@ void Pipeline::hold(Item& item, uint8_t family, const teal_addr& destination) {
   const uint64_t deadline = retry_deadline_ != 0 ? retry_deadline_ : tsc_ + rte_get_tsc_hz() / 2;
   if (retry_deadline_ == 0) counters_.event[TEAL_EV_neighbour_held]++;
   held_[held_count_++] = {item.m, port_, deadline};
-  WantedNeighbour wanted{family, {}, destination};
+  WantedNeighbour wanted{destination, family, {}};
   if (shared_.wanted != nullptr && retry_deadline_ == 0)
     rte_ring_enqueue_elem(shared_.wanted, &wanted, sizeof(wanted));  // full: others ask already
 }

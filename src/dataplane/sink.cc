@@ -15,11 +15,11 @@ void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
 
 void Sink::flush() {
   for (uint32_t left = used_ports_; left != 0; left &= left - 1)
-    if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.count) flush(lane, TEAL_DROP_tx_full);
+    if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data()) flush(lane, TEAL_DROP_tx_full);
   for (uint32_t left = raw_ports_; left != 0; left &= left - 1)
     ports_[static_cast<unsigned>(__builtin_ctz(left))].exit.raw->flush();
   for (uint32_t left = std::exchange(busy_taps_, 0); left != 0; left &= left - 1)
-    if (Lane& lane = taps_[static_cast<unsigned>(__builtin_ctz(left))]; lane.count) flush(lane, TEAL_DROP_tap_full);
+    if (Lane& lane = taps_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data()) flush(lane, TEAL_DROP_tap_full);
 }
 
 // How many the way out took; those at the end it did not.
@@ -37,11 +37,11 @@ unsigned Sink::transmit(const Exit& exit, rte_mbuf** packets, unsigned count) {
 }
 
 void Sink::flush(Lane& lane, enum teal_drop full) {
+  const auto count = static_cast<unsigned>(lane.end - lane.packets.data());
   const bool tap = full == TEAL_DROP_tap_full;
-  uint64_t bytes = 0;
-  for (unsigned i = 0; i < lane.count; i++) bytes += lane.packets[i]->pkt_len;
-  const unsigned sent = transmit(lane.exit, lane.packets.data(), lane.count);
-  for (unsigned i = sent; i < lane.count; i++) {
+  uint64_t bytes = std::exchange(lane.bytes, 0);
+  const unsigned sent = transmit(lane.exit, lane.packets.data(), count);
+  for (unsigned i = sent; i < count; i++) {
     bytes -= lane.packets[i]->pkt_len;
     drop(lane.packets[i], full);
   }
@@ -51,7 +51,7 @@ void Sink::flush(Lane& lane, enum teal_drop full) {
     counters_.event[TEAL_EV_tx_packets] += sent;
     counters_.event[TEAL_EV_tx_bytes] += bytes;
   }
-  lane.count = 0;
+  lane.end = lane.packets.data();
 }
 
 }  // namespace teal::dataplane

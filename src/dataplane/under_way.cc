@@ -39,7 +39,7 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
       ;  // of several buffers
     else if (TEAL_LIKELY(teal_is_under_way(item.data, len, mac_, 4)))
       known = match_under_way<4>(item);
-    else if (teal_is_under_way(item.data, len, mac_, 6))
+    else if (teal_load16(item.data + 12) == teal_swap16(TEAL_ETH_IPV6) && teal_is_under_way(item.data, len, mac_, 6))
       known = match_under_way<6>(item);
     if (TEAL_LIKELY(known)) {
       if (!may_settle(item)) rte_prefetch0(table_.bucket(item.first));
@@ -103,11 +103,8 @@ TEAL_HOT void Pipeline::resolve(Item& item) const {
     backend = *item.decided;
   } else {
     if (TEAL_UNLIKELY(item.under_way == 0) && !teal_flags_settled(item.pkt.tcp_flags)) return;
-    uint64_t val = 0;
-    if (TEAL_UNLIKELY(flow::Table::find_in(table_.bucket(item.first), item.key, &val) == nullptr))
-      return rte_prefetch0(table_.second(item.key.hash));
-    if (TEAL_UNLIKELY(!teal_is_steady(val, 0, now_))) return;
-    backend = teal_val_backend(val);
+    backend = flow::Table::steady_in(table_.bucket(item.first), item.key, now_);
+    if (TEAL_UNLIKELY(backend == 0)) return rte_prefetch0(table_.second(item.key.hash));
   }
   if (item.dir == TEAL_TO_BACKEND || backend == item.backend) item.direct = backend;
 }
@@ -126,6 +123,29 @@ TEAL_HOT void Pipeline::depart(Item* item, Item* end) {
   }
 }
 
+// Puts the header of a tunnel to `to`, whose family is `outer`, in front of an IP packet of `l3_len` bytes. False: there is
+// no room, or its TTL is at its end.
+template <uint8_t family, uint8_t outer>
+TEAL_HOT bool Pipeline::encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len) {
+  const uint32_t head = teal_tunnel_len(outer);
+  rte_mbuf* const m = item.m;
+  uint8_t* const ip = item.data + sizeof(teal_eth);
+  if (TEAL_UNLIKELY(l3_len + head > to.hop.mtu) || TEAL_UNLIKELY(m->data_off < head)) return false;
+  if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return false;
+  const uint8_t traffic_class = teal_traffic_class(ip, family);
+  if (outer == 4)
+    teal_write_tunnel4(ip - head, &to, family, traffic_class, l3_len, teal_swap16(tunnel_id_++));
+  else
+    teal_write_tunnel6(ip - head, &to, family, traffic_class, l3_len);
+  teal_write_eth_plain(item.data - head, &to.hop, outer == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
+  // Without Ethernet padding, which must not travel inside the tunnel.
+  const uint32_t length = static_cast<uint32_t>(sizeof(teal_eth)) + head + l3_len;
+  m->data_off = static_cast<uint16_t>(m->data_off - head);
+  m->pkt_len = length;
+  m->data_len = static_cast<uint16_t>(length);
+  return true;
+}
+
 // Rewrites to its backend and sends. False: something is not ordinary, and nothing has been changed.
 template <uint8_t family>
 TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
@@ -138,9 +158,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
   if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
     const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
-    teal_addr seen;
-    if (TEAL_UNLIKELY(l3_len > hop.mtu) ||
-        (TEAL_UNLIKELY(teal_in_filter(view_->special, &client)) && hairpin_seen(family, client, &seen)))
+    if (TEAL_UNLIKELY(l3_len > hop.mtu) || (TEAL_UNLIKELY(teal_in_filter(view_->special, &client)) && is_backend(item)))
       return false;
     if (TEAL_UNLIKELY(!teal_nat_hop(ip, data + TEAL_UNDER_WAY_L4(family), family, TEAL_PROTO_TCP, TEAL_SIDE_DST,
                                     &backend.addr, backend.port, backend.sums)))
@@ -150,16 +168,9 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
     if (TEAL_UNLIKELY(l3_len > hop.mtu)) return false;
     teal_write_macs_plain(data, &hop);
   } else {
-    const uint32_t outer_len = teal_tunnel_len(backend.family);
-    if (TEAL_UNLIKELY(l3_len + outer_len > hop.mtu) || TEAL_UNLIKELY(item.m->data_off < outer_len)) return false;
-    if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return false;
-    teal_write_tunnel(ip - outer_len, &backend, family, teal_traffic_class(ip, family), l3_len,
-                      teal_swap16(tunnel_id_++));
-    teal_write_eth_plain(data - outer_len, &hop, backend.family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
-    // Without Ethernet padding, which must not travel inside the tunnel.
-    item.m->data_off = static_cast<uint16_t>(item.m->data_off - outer_len);
-    item.m->pkt_len = static_cast<uint32_t>(sizeof(teal_eth)) + outer_len + l3_len;
-    item.m->data_len = static_cast<uint16_t>(item.m->pkt_len);
+    const bool done = TEAL_LIKELY(backend.family == 4) ? encapsulate_under_way<family, 4>(item, backend, l3_len)
+                                                       : encapsulate_under_way<family, 6>(item, backend, l3_len);
+    if (TEAL_UNLIKELY(!done)) return false;
   }
   ServiceCounters& sc = counters_.service[item.service];
   sc.packets++;
@@ -193,6 +204,12 @@ TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
   item.m->ol_flags = 0;
   sink_.send(hop.port, item.m);
   return true;
+}
+
+[[gnu::noinline]] bool Pipeline::is_backend(const Item& item) const {
+  const uint8_t* ip = item.data + sizeof(teal_eth);
+  teal_addr seen;
+  return hairpin_seen(item.under_way, item.under_way == 4 ? address_at<4>(ip, TEAL_SIDE_SRC) : address_at<6>(ip, TEAL_SIDE_SRC), &seen);
 }
 
 // What `pkt` and `client` were spared so far is made up for.

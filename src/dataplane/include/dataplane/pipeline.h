@@ -48,11 +48,11 @@ class Pipeline {
     rte_ring* wanted = nullptr;  // of WantedNeighbour, to the control thread
   };
   struct WantedNeighbour {
-    uint8_t family;
-    uint8_t unused[3];
     teal_addr address;
+    uint8_t family;
+    uint8_t unused[7];
   };
-  static_assert(sizeof(WantedNeighbour) == 20);
+  static_assert(sizeof(WantedNeighbour) == 24);
 
   Pipeline(const Shared& shared, Counters& counters, Sink& sink);
   ~Pipeline();
@@ -94,10 +94,13 @@ class Pipeline {
   [[gnu::always_inline]] bool match_under_way(Item& item) const;
   void resolve(Item& item) const;
   void depart(Item* item, Item* end);
+  template <uint8_t family, uint8_t outer>
+  [[gnu::always_inline]] bool encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len);
   template <uint8_t family>
   [[gnu::always_inline]] bool to_backend_under_way(Item& item);
   template <uint8_t family>
   [[gnu::always_inline]] bool to_client_under_way(Item& item);
+  bool is_backend(const Item& item) const;  // its client
   void take_long_way(Item& item);
 
   // pipeline.cc: the long way

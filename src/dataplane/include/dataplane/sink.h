@@ -31,6 +31,8 @@ struct Exit {
 class Sink {
  public:
   explicit Sink(Counters& counters) : counters_(counters) {}
+  Sink(const Sink&) = delete;  // a lane points into itself
+  Sink& operator=(const Sink&) = delete;
 
   void set_port(uint16_t port, const Exit& exit) {
     ports_[port].exit = exit;
@@ -54,15 +56,17 @@ class Sink {
   static constexpr unsigned depth = 64;
   struct Lane {
     Exit exit;
-    unsigned count = 0;
     std::array<rte_mbuf*, depth> packets;
+    rte_mbuf** end = packets.data();
+    uint64_t bytes = 0;
   };
   [[gnu::always_inline]] void push(Lane& lane, rte_mbuf* m, enum teal_drop full) {
     // net_af_xdp would send the first buffer and whatever lies behind it.
     if (m->nb_segs > 1 && !lane.exit.chains && rte_pktmbuf_linearize(m) != 0) return drop(m, TEAL_DROP_no_room);
-    const unsigned at = lane.count++;
-    lane.packets[at] = m;
-    if (at == depth - 1) flush(lane, full);
+    rte_mbuf** const at = lane.end++;
+    *at = m;
+    lane.bytes += m->pkt_len;
+    if (at == &lane.packets[depth - 1]) flush(lane, full);
   }
   void flush(Lane& lane, enum teal_drop full);
   static unsigned transmit(const Exit& exit, rte_mbuf** packets, unsigned count);

@@ -58,6 +58,17 @@ class Table {
     return nullptr;
   }
 
+  // The backend by the key's entry in that bucket, where teal_is_steady() for packets with no SYN, FIN or RST; 0: it is
+  // not, or stands elsewhere.
+  static uint16_t steady_in(const teal_bucket* b, const teal_flow_key& key, uint32_t now) {
+    const unsigned same = same_keys(b, key.key);
+    if (TEAL_UNLIKELY(same == 0)) return 0;
+    const auto i = static_cast<unsigned>(__builtin_ctz(same));
+    const uint64_t v = TEAL_LOAD(&b->val[i]);
+    if (TEAL_UNLIKELY(!teal_is_steady_of(v, key.check, now)) || TEAL_LOAD(&b->key[i]) != key.key) return 0;
+    return teal_val_backend(v);
+  }
+
   static unsigned same_keys(const teal_bucket* b, uint64_t key) {  // a bit a slot
 #if defined(__AVX2__) && !defined(__SANITIZE_THREAD__)
     // All four in one load. It is no atomic one to the language; on x86 each aligned word of it is one, and loads are
