@@ -74,6 +74,8 @@ TEAL_INLINE struct teal_xdp_cpu *teal_this_cpu(void) {
 /* A function of its own: the verifier walks it once, and the common way stays short. */
 #define TEAL_SEPARATE __attribute__((noinline))
 #define TEAL_STEP TEAL_SEPARATE
+#define TEAL_BUCKET_FIND teal_bucket_find
+#define TEAL_BUCKET_CLAIM teal_bucket_claim
 #define TEAL_LOCK_TRIES 64u
 #include "teal/insert.h"
 

@@ -169,6 +169,8 @@ void main() {
   worker("nat ipv6", {model::Forward::nat, 6}, {});
   worker("settled nat ipv4", {model::Forward::nat, 4, 1, 2, true}, {});
   worker("settled nat ipv4, both ways", {model::Forward::nat, 4, 1, 2, true}, both);
+  worker("settled ipip ipv4", {model::Forward::ipip, 4, 1, 2, true}, {});
+  worker("settled nat ipv6", {model::Forward::nat, 6, 1, 2, true}, {});
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
  *   uint32_t *teal_reach_lock(const struct teal_reach *, uint32_t index);               NULL: out of reach
  *   uint32_t *teal_reach_cells(const struct teal_reach *, uint32_t bucket);             the word of its cell; NULL: none
  *   void teal_reach_pause(void);
+ *   TEAL_BUCKET_FIND, TEAL_BUCKET_CLAIM   teal_bucket_find() and teal_bucket_claim(), or something faster
  *   TEAL_LOCK_TRIES   how often a lock word is tried
  *   TEAL_STEP   what stands in front of the steps of an insertion: TEAL_INLINE, or a function that BPF's verifier walks
  *               by itself (hence their looks at pointers that are never NULL)
@@ -73,12 +74,12 @@ TEAL_INLINE void teal_attend_both(const struct teal_reach *r, uint64_t hash) {
 TEAL_INLINE uint64_t *teal_find(const struct teal_reach *r, const struct teal_flow_key *key, uint64_t *val) {
   struct teal_bucket *b = teal_reach_bucket(r, teal_bucket_first(key->hash, r->buckets));
   if (b) {
-    int slot = teal_bucket_find(b, key->key, key->check, val);
+    int slot = TEAL_BUCKET_FIND(b, key->key, key->check, val);
     if (slot >= 0) return &b->val[slot];
   }
   b = teal_reach_bucket(r, teal_bucket_second(key->hash, r->buckets));
   if (b) {
-    int slot = teal_bucket_find(b, key->key, key->check, val);
+    int slot = TEAL_BUCKET_FIND(b, key->key, key->check, val);
     if (slot >= 0) return &b->val[slot];
   }
   return 0;
@@ -215,12 +216,12 @@ TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held,
   if (!r || !n) return -1;
   uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
   struct teal_bucket *a = teal_reach_bucket(r, first);
-  if (a && teal_bucket_claim(a, n->key.key, n->val) >= 0) {
+  if (a && TEAL_BUCKET_CLAIM(a, n->key.key, n->val) >= 0) {
     teal_attend(r, first);
     return 1;
   }
   struct teal_bucket *b = teal_reach_bucket(r, second);
-  if (b && teal_bucket_claim(b, n->key.key, n->val) >= 0) {
+  if (b && TEAL_BUCKET_CLAIM(b, n->key.key, n->val) >= 0) {
     teal_attend(r, second);
     return 1;
   }

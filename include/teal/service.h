@@ -125,22 +125,26 @@ TEAL_INLINE int teal_addr_equal(const struct teal_addr *a, const struct teal_add
   return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
 }
 
-/* Bit of an address in a filter of TEAL_FILTER_BITS. */
+/* Bit of an address in a filter of TEAL_FILTER_BITS: of its four words, taken together by xor. */
 #define TEAL_FILTER_BITS 4096u
-TEAL_INLINE uint32_t teal_filter_bit(const struct teal_addr *a) {
+TEAL_INLINE uint32_t teal_filter_bit(uint32_t folded) { return folded * 0x9e3779b1u >> 20; /* 12 bits */ }
+TEAL_INLINE uint32_t teal_addr_folded(const struct teal_addr *a) {
   uint64_t both = a->halves[0] ^ a->halves[1];
-  return ((uint32_t)both ^ (uint32_t)(both >> 32)) * 0x9e3779b1u >> 20; /* 12 bits */
+  return (uint32_t)both ^ (uint32_t)(both >> 32);
 }
 
 TEAL_INLINE void teal_filter_add(uint64_t *filter, const struct teal_addr *a) {
-  uint32_t bit = teal_filter_bit(a);
+  uint32_t bit = teal_filter_bit(teal_addr_folded(a));
   filter[bit / 64 & 63] |= 1ull << (bit % 64);
 }
 
 /* 0: the address is not among those that the filter was made of; 1: it may be. */
-TEAL_INLINE int teal_in_filter(const uint64_t *filter, const struct teal_addr *a) {
-  uint32_t bit = teal_filter_bit(a);
+TEAL_INLINE int teal_in_filter_folded(const uint64_t *filter, uint32_t folded) {
+  uint32_t bit = teal_filter_bit(folded);
   return (int)(filter[bit / 64 & 63] >> (bit % 64) & 1);
+}
+TEAL_INLINE int teal_in_filter(const uint64_t *filter, const struct teal_addr *a) {
+  return teal_in_filter_folded(filter, teal_addr_folded(a));
 }
 
 /* Whether an address may be one under which backends see a client that is a backend itself. `mask4`: host order. */

@@ -33,6 +33,7 @@ bool Pipeline::other(Item& item) {
   const uint8_t* data = item.data;
   item.whole = false;
   item.under_way = 0;
+  item.decided = nullptr;
   const int family = teal_parse_common(data, data + item.m->data_len, &item.pkt);
   bool goes_on = false;
   if (TEAL_LIKELY(family == 4 && is_for_us(data))) {
@@ -44,27 +45,19 @@ bool Pipeline::other(Item& item) {
     goes_on = classify(item);
   }
   if (TEAL_UNLIKELY(!goes_on)) return false;
-  item.decided = nullptr;
-  if (!teal_flags_settled(item.pkt.tcp_flags) || !may_settle(item)) rte_prefetch0(table_.bucket(item.first));
+  item.steady = teal_flags_settled(item.pkt.tcp_flags);
+  if (!item.steady || !may_settle(item)) rte_prefetch0(table_.bucket(item.first));
   if (item.pkt.tcp_flags & TEAL_TCP_SYN) await_insertion(item);
   return true;
 }
 
 [[gnu::noinline]] bool Pipeline::classify(Item& item) {
-  item.decided = nullptr;
-  item.direct = 0;
   const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
   if (item.pkt.kind != TEAL_KIND_L4 || !is_for_us(data)) {
     not_ordinary(item);
     return false;
   }
   return item.pkt.family == 4 ? match<4>(item, data + item.pkt.l3) : match<6>(item, data + item.pkt.l3);
-}
-void Pipeline::forward(Item& item, const teal_service& service, uint16_t number) {
-  rewrite(item, service, number);
-}
-void Pipeline::answer(Item& item, const teal_service& service, const teal_hop& hop) {
-  reply(item, service, hop);
 }
 void Pipeline::emit(Item& item, const teal_hop& hop, const teal_backend* tunnel) {
   leave(item, hop, tunnel);
@@ -129,12 +122,6 @@ TEAL_HOT bool Pipeline::match(Item& item, const uint8_t* ip) {
   kernel(item.m, pkt);
 }
 
-// A SYN mostly is entered: what that takes beside the first bucket.
-TEAL_HOT void Pipeline::await_insertion(const Item& item) const {
-  rte_prefetch0(table_.second(item.key.hash));
-  if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
-}
-
 // Stages 3 to 5 of one packet.
 void Pipeline::balance(Item& item) {
   if (TEAL_UNLIKELY(item.direct == 0)) return consider(item);
@@ -150,7 +137,7 @@ void Pipeline::balance(Item& item) {
 }
 
 // Rewrites to backend `number` and sends.
-TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_t number) {
+void Pipeline::rewrite(Item& item, const teal_service& service, uint16_t number) {
   const teal_backend& backend = view_->backends[number];
   const teal_hop& hop = backend.hop;
   if (TEAL_UNLIKELY(hop.state != TEAL_HOP_READY)) return unready(item, hop, backend.family, backend.addr);
@@ -175,9 +162,7 @@ TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_
   } else if (tunnel && !teal_hop_down(data + item.pkt.l3, item.pkt.family)) {
     return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   }
-  if (TEAL_UNLIKELY(item.pkt.tcp_flags & TEAL_TCP_SYN) && service.mss_clamp != 0)
-    counters_.event[TEAL_EV_mss_clamped] +=
-        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
+  clamp(item, service);
   ServiceCounters& sc = counters_.service[item.service];
   sc.packets++;
   sc.bytes += item.m->pkt_len;
@@ -189,7 +174,7 @@ TEAL_HOT void Pipeline::rewrite(Item& item, const teal_service& service, uint16_
 }
 
 // Rewrites a backend's reply and sends it to its client.
-TEAL_HOT void Pipeline::reply(Item& item, const teal_service& service, const teal_hop& hop) {
+void Pipeline::reply(Item& item, const teal_service& service, const teal_hop& hop) {
   uint8_t* data = rte_pktmbuf_mtod(item.m, uint8_t*);
   if (TEAL_UNLIKELY(item.pkt.l3_len > hop.mtu) && !item.whole) {
     const bool may_split =
@@ -197,9 +182,7 @@ TEAL_HOT void Pipeline::reply(Item& item, const teal_service& service, const tea
     if (!may_split) return too_big(item, hop.mtu);
   }
   if (!teal_hop_down(data + item.pkt.l3, item.pkt.family)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
-  if (TEAL_UNLIKELY(item.pkt.tcp_flags & TEAL_TCP_SYN) && service.mss_clamp != 0)
-    counters_.event[TEAL_EV_mss_clamped] +=
-        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
+  clamp(item, service);
   teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip,
            service.port);
   if (TEAL_UNLIKELY(item.hairpin))

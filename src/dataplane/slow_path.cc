@@ -129,6 +129,7 @@ void Pipeline::fragment(Item& item) {
   out.m = whole;
   out.whole = true;
   out.under_way = 0;
+  out.steady = false;
   out.decided = nullptr;
   out.direct = 0;
   teal_parse(data, data + whole->data_len, whole->pkt_len, &out.pkt);

@@ -34,21 +34,30 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
     item.m = *at;
     item.data = rte_pktmbuf_mtod(item.m, uint8_t*);
     const uint32_t len = item.m->data_len;
-    bool known = false;
-    if (TEAL_UNLIKELY(len != item.m->pkt_len))
-      ;  // of several buffers
-    else if (TEAL_LIKELY(teal_is_under_way(item.data, len, mac_, 4)))
-      known = match_under_way<4>(item);
-    else if (teal_load16(item.data + 12) == teal_swap16(TEAL_ETH_IPV6) && teal_is_under_way(item.data, len, mac_, 6))
-      known = match_under_way<6>(item);
-    if (TEAL_LIKELY(known)) {
-      if (!may_settle(item)) rte_prefetch0(table_.bucket(item.first));
-      end++;
-    } else {
-      end += other(item);
+    if (TEAL_LIKELY(len == item.m->pkt_len) && TEAL_LIKELY(len >= 54)) {  // not of several buffers
+      const uint32_t family = teal_under_way_family(item.data);
+      if (TEAL_LIKELY(family == 4) ? take_in<4>(item, len) : family == 6 && take_in<6>(item, len)) {
+        end++;
+        continue;
+      }
     }
+    end += other(item);
   }
   return end;
+}
+
+template <uint8_t family>
+TEAL_HOT bool Pipeline::take_in(Item& item, uint32_t len) {
+  const enum teal_under_way what = teal_is_under_way(item.data, len, mac_, family);
+  if (TEAL_UNLIKELY(what == TEAL_BEGINS)) return begin<family>(item);
+  if (TEAL_UNLIKELY(what == TEAL_NOT_UNDER_WAY) || !match_under_way<family>(item)) return false;
+  fetch(item);
+  return true;
+}
+
+// What a steady item is looked up by.
+TEAL_HOT void Pipeline::fetch(Item& item) const {
+  if (!may_settle(item)) rte_prefetch0(table_.bucket(item.first));
 }
 
 // Stage 2. False: of no service, or odd in some other way.
@@ -63,20 +72,24 @@ TEAL_HOT bool Pipeline::match_under_way(Item& item) const {
       s != 0 && (family == 4 || teal_addr_equal(&view_->services[s].vip, &dst))) {
     if (TEAL_UNLIKELY(teal_martian(family, &src))) return false;
     item.service = static_cast<uint16_t>(s);
+    item.under_way = family;
     item.dir = TEAL_TO_BACKEND;
+    item.steady = true;
     item.key = family == 4 ? teal_flow_key4(secret_, src.v4, sport, item.service)
                            : teal_flow_key6(secret_, &src, sport, item.service);
   } else {
     key = teal_match_key(secret_, family, &src, sport, TEAL_PROTO_TCP, TEAL_MATCH_ENDPOINT);
     const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
     if (TEAL_UNLIKELY(e == 0) || (family == 6 && !teal_addr_equal(&view_->endpoints[e].addr, &src))) return false;
-    item.special = teal_in_filter(view_->special, &dst);
+    item.special = in_filter<family>(view_->special, dst);
     // Clients that are backends, and what backends say to the host itself.
     if (TEAL_UNLIKELY(in_hairpin_net(family, dst)) ||
-        (TEAL_UNLIKELY(item.special) && teal_in_filter(view_->local, &dst)))
+        (TEAL_UNLIKELY(item.special) && in_filter<family>(view_->local, dst)))
       return false;
     const teal_endpoint_ref& ref = view_->refs[view_->endpoints[e].first];
+    item.under_way = family;
     item.dir = TEAL_TO_CLIENT;
+    item.steady = true;
     item.endpoint = e;
     item.service = ref.service;
     item.backend = ref.backend;
@@ -85,8 +98,30 @@ TEAL_HOT bool Pipeline::match_under_way(Item& item) const {
                            : teal_flow_key6(secret_, &dst, dport, item.service);
   }
   item.first = teal_bucket_first(item.key.hash, table_.bucket_count());
-  item.under_way = family;
   return true;
+}
+
+// The same of a SYN, which mostly is entered: what that takes is fetched.
+template <uint8_t family>
+[[gnu::noinline]] bool Pipeline::begin(Item& item) {
+  if (!match_under_way<family>(item)) return false;
+  fill<family>(item);
+  item.steady = false;
+  item.decided = nullptr;
+  // One out of a service's port opens a connection of the backend's own; it answers nobody.
+  if (item.dir == TEAL_TO_CLIENT && !(item.pkt.tcp_flags & TEAL_TCP_ACK)) return false;
+  rte_prefetch0(table_.bucket(item.first));
+  await_insertion(item);
+  return true;
+}
+
+// What an item under way was spared so far.
+template <uint8_t family>
+TEAL_HOT void Pipeline::fill(Item& item) const {
+  teal_under_way_parsed(item.data, family, &item.pkt);
+  item.client = address_at<family>(item.data + sizeof(teal_eth), item.dir == TEAL_TO_BACKEND ? TEAL_SIDE_SRC : TEAL_SIDE_DST);
+  item.hairpin = false;
+  item.whole = false;
 }
 
 // Stages 3 and 4 for what nearly every packet is: one that changes nothing, and so needs no more than its backend. A
@@ -102,7 +137,7 @@ TEAL_HOT void Pipeline::resolve(Item& item) const {
       return rte_prefetch0(table_.bucket(item.first));
     backend = *item.decided;
   } else {
-    if (TEAL_UNLIKELY(item.under_way == 0) && !teal_flags_settled(item.pkt.tcp_flags)) return;
+    if (TEAL_UNLIKELY(!item.steady)) return;
     backend = flow::Table::steady_in(table_.bucket(item.first), item.key, now_);
     if (TEAL_UNLIKELY(backend == 0)) return rte_prefetch0(table_.second(item.key.hash));
   }
@@ -158,7 +193,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
   if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
     const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
-    if (TEAL_UNLIKELY(l3_len > hop.mtu) || (TEAL_UNLIKELY(teal_in_filter(view_->special, &client)) && is_backend(item)))
+    if (TEAL_UNLIKELY(l3_len > hop.mtu) || (TEAL_UNLIKELY(in_filter<family>(view_->special, client)) && is_backend(item)))
       return false;
     if (TEAL_UNLIKELY(!teal_nat_hop(ip, data + TEAL_UNDER_WAY_L4(family), family, TEAL_PROTO_TCP, TEAL_SIDE_DST,
                                     &backend.addr, backend.port, backend.sums)))
@@ -212,15 +247,27 @@ TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
   return hairpin_seen(item.under_way, item.under_way == 4 ? address_at<4>(ip, TEAL_SIDE_SRC) : address_at<6>(ip, TEAL_SIDE_SRC), &seen);
 }
 
-// What `pkt` and `client` were spared so far is made up for.
 [[gnu::noinline]] void Pipeline::take_long_way(Item& item) {
-  if (item.under_way != 0) {
-    (void)teal_parse_common(item.data, item.data + item.m->data_len, &item.pkt);
-    item.client = address_of(item.data, item.pkt, item.dir == TEAL_TO_BACKEND ? TEAL_SIDE_SRC : TEAL_SIDE_DST);
-    item.hairpin = false;
-    item.whole = false;
-  }
+  if (item.steady && item.under_way == 4) fill<4>(item);
+  if (item.steady && item.under_way == 6) fill<6>(item);
   balance(item);
+}
+
+// To backend `number`, or to the client: who has come the long way and is ordinary but for that.
+void Pipeline::forward(Item& item, const teal_service& service, uint16_t number) {
+  if (TEAL_LIKELY(item.under_way == 4)) {
+    clamp(item, service);
+    item.direct = number;
+    if (TEAL_LIKELY(to_backend_under_way<4>(item))) return;
+  }
+  rewrite(item, service, number);
+}
+void Pipeline::answer(Item& item, const teal_service& service, const teal_hop& hop) {
+  if (TEAL_LIKELY(item.under_way == 4)) {
+    clamp(item, service);
+    if (TEAL_LIKELY(to_client_under_way<4>(item))) return;
+  }
+  reply(item, service, hop);
 }
 
 }  // namespace teal::dataplane

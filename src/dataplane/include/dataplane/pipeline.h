@@ -77,8 +77,10 @@ class Pipeline {
     uint16_t service;
     uint16_t backend;     // of replies: by endpoint
     uint16_t direct;      // the backend, where the packet changes no entry; 0: consider() it
-    uint8_t under_way;    // its family, where it is known by teal_is_under_way(): `pkt` and `client` are not filled; 0
+    uint8_t under_way;    // its family, where teal_is_under_way() knew it; 0: the long way
     uint8_t dir;
+    bool steady;          // neither SYN, FIN nor RST: the entry may be left as it is. Where `under_way` too, `pkt`,
+                          // `client`, `hairpin` and `whole` are not filled
     teal_nat_sums sums;   // of replies under way
     uint32_t endpoint;    // of replies
     bool special;         // of replies: the client is in the filter `special` of the view
@@ -92,6 +94,13 @@ class Pipeline {
   Item* gather(rte_mbuf** packets, unsigned count, Item* end);
   template <uint8_t family>
   [[gnu::always_inline]] bool match_under_way(Item& item) const;
+  template <uint8_t family>
+  [[gnu::always_inline]] bool take_in(Item& item, uint32_t len);
+  void fetch(Item& item) const;
+  template <uint8_t family>
+  bool begin(Item& item);
+  template <uint8_t family>
+  void fill(Item& item) const;
   void resolve(Item& item) const;
   void depart(Item* item, Item* end);
   template <uint8_t family, uint8_t outer>
@@ -102,6 +111,8 @@ class Pipeline {
   [[gnu::always_inline]] bool to_client_under_way(Item& item);
   bool is_backend(const Item& item) const;  // its client
   void take_long_way(Item& item);
+  void forward(Item& item, const teal_service& service, uint16_t number);
+  void answer(Item& item, const teal_service& service, const teal_hop& hop);
 
   // pipeline.cc: the long way
   bool other(Item& item);
@@ -109,15 +120,12 @@ class Pipeline {
   template <uint8_t family>
   [[gnu::always_inline]] bool match(Item& item, const uint8_t* ip);
   void not_ordinary(Item& item);
-  void await_insertion(const Item& item) const;
   void balance(Item& item);
   void rewrite(Item& item, const teal_service& service, uint16_t number);
   void reply(Item& item, const teal_service& service, const teal_hop& hop);
   void leave(Item& item, const teal_hop& hop, const teal_backend* tunnel);
   void encapsulate(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend& to);
   // the same for other files
-  void forward(Item& item, const teal_service& service, uint16_t number);
-  void answer(Item& item, const teal_service& service, const teal_hop& hop);
   void emit(Item& item, const teal_hop& hop, const teal_backend* tunnel);
   void send_frame(rte_mbuf* m, uint16_t l3, uint8_t family, const teal_hop& hop, const teal_backend* tunnel);
 
@@ -155,6 +163,17 @@ class Pipeline {
   void hold(Item& item, uint8_t family, const teal_addr& destination);
   void kernel(rte_mbuf* m, const teal_pkt& pkt);
 
+  // A SYN mostly is entered: what that takes beside the first bucket.
+  void await_insertion(const Item& item) const {
+    rte_prefetch0(table_.second(item.key.hash));
+    if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
+  }
+  void clamp(const Item& item, const teal_service& service) {
+    if (TEAL_LIKELY(!(item.pkt.tcp_flags & TEAL_TCP_SYN)) || service.mss_clamp == 0) return;
+    uint8_t* data = rte_pktmbuf_mtod(item.m, uint8_t*);
+    counters_.event[TEAL_EV_mss_clamped] +=
+        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
+  }
   // Whether its cells may spare a packet with no SYN, FIN or RST the table. They, and the slot that decides then, are
   // fetched.
   [[gnu::always_inline]] bool may_settle(Item& item) const {
@@ -190,6 +209,10 @@ class Pipeline {
     else
       std::memcpy(&a, ip + (side == TEAL_SIDE_SRC ? 8 : 24), 16);
     return a;
+  }
+  template <uint8_t family>
+  static bool in_filter(const uint64_t* filter, const teal_addr& a) {
+    return teal_in_filter_folded(filter, family == 4 ? a.v4 : teal_addr_folded(&a)) != 0;
   }
   static teal_addr address_of(const uint8_t* data, const teal_pkt& pkt, int side) {
     const uint8_t* ip = data + pkt.l3;

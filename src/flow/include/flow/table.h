@@ -3,11 +3,7 @@
 // set a state. Any number of threads; each call is short, takes key locks by compare-and-swap and allocates nothing.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
 
 #include "flow/reach.h"
 
@@ -46,44 +42,20 @@ class Table {
     if (uint64_t* slot = find_in(first_bucket, key, val); TEAL_LIKELY(slot != nullptr)) return slot;
     return find_in(second(key.hash), key, val);
   }
-  // teal_bucket_find(), but all keys are compared before anything is branched on: which slot it is nobody can foretell.
   static uint64_t* find_in(teal_bucket* b, const teal_flow_key& key, uint64_t* val) {
-    for (unsigned same = same_keys(b, key.key); same != 0; same &= same - 1) {
-      const int i = __builtin_ctz(same);
-      const uint64_t v = TEAL_LOAD(&b->val[i]);
-      if (TEAL_UNLIKELY(v == 0 || teal_val_check(v) != key.check || TEAL_LOAD(&b->key[i]) != key.key)) continue;
-      *val = v;
-      return &b->val[i];
-    }
-    return nullptr;
+    const int slot = teal_wide_find(b, key.key, key.check, val);
+    return slot < 0 ? nullptr : &b->val[slot];
   }
 
   // The backend by the key's entry in that bucket, where teal_is_steady() for packets with no SYN, FIN or RST; 0: it is
   // not, or stands elsewhere.
   static uint16_t steady_in(const teal_bucket* b, const teal_flow_key& key, uint32_t now) {
-    const unsigned same = same_keys(b, key.key);
+    const unsigned same = teal_same_keys(b, key.key);
     if (TEAL_UNLIKELY(same == 0)) return 0;
     const auto i = static_cast<unsigned>(__builtin_ctz(same));
     const uint64_t v = TEAL_LOAD(&b->val[i]);
     if (TEAL_UNLIKELY(!teal_is_steady_of(v, key.check, now)) || TEAL_LOAD(&b->key[i]) != key.key) return 0;
     return teal_val_backend(v);
-  }
-
-  static unsigned same_keys(const teal_bucket* b, uint64_t key) {  // a bit a slot
-#if defined(__AVX2__) && !defined(__SANITIZE_THREAD__)
-    // All four in one load. It is no atomic one to the language; on x86 each aligned word of it is one, and loads are
-    // done in order. The fence keeps the compiler from moving it behind the load of the value.
-    static_assert(TEAL_BUCKET_SLOTS == 4);
-    const __m256i keys = _mm256_load_si256(reinterpret_cast<const __m256i*>(b->key));
-    const __m256i equal = _mm256_cmpeq_epi64(keys, _mm256_set1_epi64x(static_cast<long long>(key)));
-    std::atomic_signal_fence(std::memory_order_acquire);
-    return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(equal)));
-#else
-    unsigned same = 0;
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < TEAL_BUCKET_SLOTS; i++) same |= static_cast<unsigned>(TEAL_LOAD(&b->key[i]) == key) << i;
-    return same;
-#endif
   }
 
   [[nodiscard]] bool has_cells() const {
