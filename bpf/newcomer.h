@@ -218,7 +218,7 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   }
   int shared = (svc->flags & TEAL_SERVICE_SHARED) && w->action == TEAL_ACT_ENTER;
   for (uint32_t i = 0; i < 64; i++) {
-    uint32_t slot = teal_maglev_slot(s, key, i, TEAL_MAGLEV_SLOTS);
+    uint32_t slot = teal_maglev_slot(s, w->insertion.key.hash, i, TEAL_MAGLEV_SLOTS);
     uint32_t backend = slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
     if (TEAL_UNLIKELY(shared) && teal_xdp_clashes(w, backend)) continue;
     w->insertion.val = teal_val((uint16_t)backend, (uint8_t)pool, teal_split_generation(word),
@@ -231,7 +231,7 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
 
 /* The backend of a connection under way, without a look at its entry (teal/settled.h); 0: the table must be asked.
  * `where`: half | service << 1. A function of its own for the stack's sake. */
-TEAL_SEPARATE uint32_t teal_xdp_settled(uint32_t where, uint64_t key, uint64_t hash) {
+TEAL_SEPARATE uint32_t teal_xdp_settled(uint32_t where, uint64_t hash) {
   uint32_t half = where & 1, service = where >> 1 & (TEAL_SERVICES - 1), zero = 0;
   struct teal_xdp_view *v = teal_view_at(half);
   if (!v) return 0;
@@ -247,7 +247,7 @@ TEAL_SEPARATE uint32_t teal_xdp_settled(uint32_t where, uint64_t key, uint64_t h
   uint32_t outer = half * TEAL_XDP_MAGLEVS + service * 2 + pool;
   void *inner = svc->maglev[pool] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;
   struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-  uint32_t slot = teal_maglev_slot(&v->secret, key, 0, TEAL_MAGLEV_SLOTS);
+  uint32_t slot = teal_maglev_slot(&v->secret, hash, 0, TEAL_MAGLEV_SLOTS);
   return table && slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
 }
 

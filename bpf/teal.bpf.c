@@ -91,7 +91,7 @@ TEAL_INLINE uint32_t teal_settle(struct teal_trip *t) {
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
   if (!(svc->flags & TEAL_SERVICE_SETTLES) || !teal_flags_settled(t->pkt.tcp_flags)) return 0;
   if (TEAL_UNLIKELY(teal_goes_long(t->key.hash, t->now))) return 0;
-  return teal_xdp_settled(t->half | (t->service & (TEAL_SERVICES - 1)) << 1, t->key.key, t->key.hash);
+  return teal_xdp_settled(t->half | (t->service & (TEAL_SERVICES - 1)) << 1, t->key.hash);
 }
 
 /* Stages 3 to 5 of a client's packet. */

@@ -128,7 +128,7 @@ void decide(BenchWorld& world) {
       const uint64_t word = teal_deciding_split(action, TEAL_LOAD(&split.current), TEAL_LOAD(&split.previous));
       const uint32_t point = teal_point(&world.secret(), teal_point_basis(&world.secret(), &service, &client, key));
       sum += view.maglev[service.maglev[teal_pool_of(word, point)]]
-                        [teal_maglev_slot(&world.secret(), key, 0, model::maglev_slots)];
+                        [teal_maglev_slot(&world.secret(), teal_hash64(&world.secret(), key), 0, model::maglev_slots)];
     }
   });
   keep(sum);

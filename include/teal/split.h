@@ -41,10 +41,11 @@ TEAL_INLINE int teal_pool_of(uint64_t split, uint32_t point) {
   return point < teal_split_share(split) ? TEAL_GREEN : TEAL_BLUE;
 }
 
-/* The slot of a Maglev table of `slots` for a flow; `attempt` asks for another one (0: the first). */
-TEAL_INLINE uint32_t teal_maglev_slot(const struct teal_secret *s, uint64_t flow_key, uint32_t attempt, uint32_t slots) {
-  uint64_t h = teal_hash64(s, flow_key ^ 0xc2b2ae3d27d4eb4full ^ attempt);
-  return teal_reduce((uint32_t)(h >> 32), slots);
+/* The slot of a Maglev table of `slots` for a flow, by its key's hash; `attempt` asks for another one (0: the first). The
+ * bits that decide it (from 47 down) are those that decide least of the flow's buckets. */
+TEAL_INLINE uint32_t teal_maglev_slot(const struct teal_secret *s, uint64_t flow_hash, uint32_t attempt, uint32_t slots) {
+  uint64_t h = attempt == 0 ? flow_hash : teal_hash64(s, flow_hash ^ 0xc2b2ae3d27d4eb4full ^ attempt);
+  return teal_reduce((uint32_t)(h >> 16), slots);
 }
 
 #endif

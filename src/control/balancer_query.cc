@@ -230,7 +230,7 @@ Result<WhichReply> Balancer::which(const std::string& name, const model::Endpoin
   const auto backend_in = [&](int pool) -> std::string {
     if (service.maglev[pool] == 0) return "";
     return registry_
-        .backend(view.maglev[service.maglev[pool]][teal_maglev_slot(&secret, key.key, 0, model::maglev_slots)])
+        .backend(view.maglev[service.maglev[pool]][teal_maglev_slot(&secret, key.hash, 0, model::maglev_slots)])
         .name;
   };
   int pool = teal_pool_of(split.current, point);

@@ -5,8 +5,8 @@
 
 namespace teal::dataplane {
 
-// Whatever has no entry that decides it.
-void Pipeline::newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val) {
+// Whatever has no entry that decides it. One function with choose() and enter() in it.
+[[gnu::flatten]] void Pipeline::newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val) {
   if (action == TEAL_ACT_RESET) return reset_both(item, service, teal_val_backend(val));
   // A retired service takes no new flows; its VIP may be the kernel's by now.
   if ((service.flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return kernel(item.m, item.pkt);
@@ -38,7 +38,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   }
   const unsigned attempts = service.flags & TEAL_SERVICE_SHARED ? 64 : 1;
   for (uint32_t i = 0; i < attempts; i++) {
-    const uint16_t backend = view_->maglev[table][teal_maglev_slot(secret_, item.key.key, i, model::maglev_slots)];
+    const uint16_t backend = view_->maglev[table][teal_maglev_slot(secret_, item.key.hash, i, model::maglev_slots)];
     if (attempts == 1 || action != TEAL_ACT_ENTER || !clashes(item, service, backend)) return backend;
   }
   sink_.drop(item.m, TEAL_DROP_reply_clash);
@@ -47,7 +47,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
 
 // Whether the client's address and port already are a flow of another service on the same backend address and port: the
 // backend could not tell the two connections apart, nor could teal their replies.
-bool Pipeline::clashes(const Item& item, const teal_service& service, uint16_t backend) {
+[[gnu::noinline]] bool Pipeline::clashes(const Item& item, const teal_service& service, uint16_t backend) {
   const teal_backend& b = view_->backends[backend];
   const uint64_t key = teal_match_key(secret_, b.family, &b.addr, b.port, service.proto, TEAL_MATCH_ENDPOINT);
   const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
@@ -125,7 +125,7 @@ void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow)
 }
 
 // The pool that a preview or the client's affinity says; the split's else.
-uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const {
+[[gnu::noinline]] uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const {
   if ((service.flags & TEAL_SERVICE_PREVIEW) &&
       teal_route_find(view_->routes, view_->route_mask, &view_->previews, secret_, item.pkt.family, &item.client,
                       item.service, 0))

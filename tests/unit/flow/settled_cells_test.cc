@@ -96,7 +96,7 @@ TEST(Cells, APlainEntryBesideOneThatIsNot) {
 TEST(Cells, TheComparisonIsWithTheSlotOfTheSplitsPool) {
   Settling s;
   const auto blue = key_of(1), green = key_of(2), odd = key_of(3);
-  const auto slot_of = [&](const teal_flow_key& k) { return teal_maglev_slot(&secret, k.key, 0, model::maglev_slots); };
+  const auto slot_of = [&](const teal_flow_key& k) { return teal_maglev_slot(&secret, k.hash, 0, model::maglev_slots); };
   s.world.blue[slot_of(odd)] = 12;  // this slot's backend is not the others'
   ASSERT_EQ(s.put(blue, s.plain(blue, 10)), Inserted::entered);
   ASSERT_EQ(s.put(green, s.plain(green, 20)), Inserted::entered);

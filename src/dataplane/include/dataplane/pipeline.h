@@ -184,7 +184,7 @@ class Pipeline {
     if (pool == 0 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return false;
     const uint32_t table = service.maglev[(pool - 1) & 1];
     if (TEAL_UNLIKELY(table == 0)) return false;
-    item.decided = &view_->maglev[table][teal_maglev_slot(secret_, item.key.key, 0, model::maglev_slots)];
+    item.decided = &view_->maglev[table][teal_maglev_slot(secret_, item.key.hash, 0, model::maglev_slots)];
     item.second = teal_bucket_second(item.key.hash, table_.bucket_count());
     rte_prefetch0(item.decided);
     rte_prefetch0(table_.cell_word(item.first));
