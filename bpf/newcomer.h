@@ -21,7 +21,8 @@ struct teal_newcomer {
   struct teal_addr client;
   struct teal_insertion insertion; /* val: what is to be entered, and afterwards what decides */
   uint32_t endpoint;
-  uint32_t backend; /* of a reply, once found */
+  uint32_t backend; /* of a reply, once found, and so: */
+  struct teal_nat_sums sums;
   uint32_t found;
   uint32_t pins; /* the service has affinity */
 };
@@ -65,6 +66,7 @@ static long teal_reply_step(uint32_t i, void *arg) {
   if (!teal_find(&r, &key, &val) || teal_val_backend(val) != ref.backend) return 0;
   w->service = ref.service;
   w->backend = ref.backend;
+  w->sums = ref.sums;
   w->found = 1;
   return 1;
 }

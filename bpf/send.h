@@ -23,6 +23,7 @@ struct teal_trip {
   struct teal_flow_key key;
   uint32_t service;
   uint32_t backend; /* of replies: by endpoint */
+  struct teal_nat_sums sums; /* of replies: service's and backend's */
 };
 
 TEAL_INLINE int teal_drop(struct teal_trip *t, uint32_t reason) {

@@ -62,13 +62,14 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   int tunnel = svc->forward == TEAL_FORWARD_ipip;
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-  if (svc->forward != TEAL_FORWARD_l2dsr && !teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
+  if (tunnel && !teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
   uint8_t traffic_class = tunnel ? teal_traffic_class(ip, t->family) : 0;
   if (svc->forward == TEAL_FORWARD_nat) {
-    teal_nat(ip, l4, t->family, t->proto, TEAL_SIDE_DST, &b->addr, b->port);
+    if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_DST, &b->addr, b->port, b->sums))
+      return teal_drop(t, TEAL_DROP_ttl_expired);
     struct teal_addr seen = t->client;
     if (TEAL_UNLIKELY(teal_in_filter(t->view->special, &seen)) && teal_xdp_hairpin_of(t->half, t->family, &seen)) {
       if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
@@ -160,6 +161,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
     if (teal_xdp_find_reply(w)) {
       t->service = w->service;
       t->backend = w->backend;
+      t->sums = w->sums;
       t->key = teal_key_of(&t->view->secret, t->family, &t->client, t->pkt.dport, (uint16_t)t->service);
       slot = teal_find(&r, &t->key, &val);
       if (slot && teal_val_backend(val) != t->backend) slot = 0;
@@ -202,11 +204,11 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   }
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-  if (!teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
-  teal_nat(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port);
+  if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port, t->sums))
+    return teal_drop(t, TEAL_DROP_ttl_expired);
   if (TEAL_UNLIKELY(teal_in_filter(t->view->special, &client))) { /* as every backend is */
     struct teal_addr seen = {};
     if (t->family == 4)
@@ -317,6 +319,7 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
   t->client = dst;
   t->service = ref.service;
   t->backend = ref.backend;
+  t->sums = ref.sums;
   t->key = teal_key_of(&t->view->secret, t->family, &dst, pkt->dport, ref.service);
   return teal_to_client(t, e);
 }

@@ -156,7 +156,7 @@ TEAL_INLINE int teal_in_filter(const uint64_t *filter, const struct teal_addr *a
 TEAL_INLINE int teal_in_hairpin_net(uint32_t family, const struct teal_addr *a, const struct teal_addr *net4,
                                     uint32_t mask4, const struct teal_addr *net6) {
   if (family == 4) return (teal_swap32(a->v4) & mask4) == teal_swap32(net4->v4);
-  return a->halves[0] == net6->halves[0] && a->words[2] == net6->words[2];
+  return a->words[0] == net6->words[0] && a->words[1] == net6->words[1] && a->words[2] == net6->words[2];
 }
 
 #define TEAL_MATCH_PROBES 8 /* no chain is longer: who builds the table makes it large enough */
@@ -185,7 +185,7 @@ TEAL_INLINE int teal_martian(uint32_t family, const struct teal_addr *a) {
     return top - 1 >= 223 || top == 127; /* 0 wraps round */
   }
   if (a->bytes[0] == 0xff) return 1;
-  return a->halves[0] == 0 && a->words[2] == 0 && (teal_swap32(a->words[3]) <= 1);
+  return a->words[0] == 0 && a->words[1] == 0 && a->words[2] == 0 && (teal_swap32(a->words[3]) <= 1);
 }
 
 #endif
