@@ -13,6 +13,7 @@ import xml.dom.minidom
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
+import beside  # noqa: E402
 import compare  # noqa: E402
 import load_account  # noqa: E402
 import micro  # noqa: E402
@@ -41,6 +42,30 @@ def document(*rows, yardstick=1.0):
         out.add(part, subject, figures, "ns", **params)
     out.add("yardstick", "y", [yardstick], "cycles")
     return out.document()
+
+
+
+class Beside(unittest.TestCase):
+    """Two programs on one CPU."""
+
+    @staticmethod
+    def row(raw, floor, **changes):
+        row = {"subject": "nat", "forward": "nat", "ip": 4, "flows": 1000, "services": 1, "backends": 4, "burst": 32, "syn_percent": 0,
+               "raw_cycles": raw, "floor_cycles": floor, "net_cycles": [r - f for r, f in zip(raw, floor)]}
+        return {**row, **changes}
+
+    def test_the_rounds_that_the_host_left_in_peace_are_compared(self):
+        old = {"rows": [self.row([150, 300, 151, 310, 152], [50, 100, 50, 100, 50])]}
+        new = {"rows": [self.row([320, 125, 126, 127, 330], [100, 50, 50, 50, 100])]}
+        (name, ip, syn, figures), = beside.ratios(old, new)
+        self.assertEqual((name, ip, syn), ("nat", 4, 0))
+        self.assertEqual((figures["old"], figures["new"]), (101, 76))  # the second lowest of five, of each
+        self.assertAlmostEqual(figures["ratio"], 76 / 101)
+
+    def test_only_what_both_measured_and_whole_bursts(self):
+        old = {"rows": [self.row([9], [1], flows=7), self.row([9], [1], burst=4), self.row([9], [1], services=100)]}
+        new = {"rows": [self.row([5], [1]), self.row([5], [1], burst=4), self.row([5], [1], services=100)]}
+        self.assertEqual([r[0] for r in beside.ratios(old, new)], ["nat, 100 services"])
 
 
 class Statistics(unittest.TestCase):
