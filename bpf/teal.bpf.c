@@ -63,9 +63,6 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
   if (tunnel && !teal_hop_down(ip, t->family)) return teal_drop(t, TEAL_DROP_ttl_expired);
-  if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
-    t->cpu->event[TEAL_EV_mss_clamped] +=
-        (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
   uint8_t traffic_class = tunnel ? teal_traffic_class(ip, t->family) : 0;
   if (svc->forward == TEAL_FORWARD_nat) {
     if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_DST, &b->addr, b->port, b->sums))
@@ -77,6 +74,9 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
       teal_event(t, TEAL_EV_hairpin);
     }
   }
+  if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
+    t->cpu->event[TEAL_EV_mss_clamped] +=
+        (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
   struct teal_service_counts *sc = &t->cpu->service[t->service & (TEAL_SERVICES - 1)];
   sc->packets++;
   sc->bytes += t->frame_len;
@@ -204,11 +204,11 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   }
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
+  if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port, t->sums))
+    return teal_drop(t, TEAL_DROP_ttl_expired);
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
-  if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port, t->sums))
-    return teal_drop(t, TEAL_DROP_ttl_expired);
   if (TEAL_UNLIKELY(teal_in_filter(t->view->special, &client))) { /* as every backend is */
     struct teal_addr seen = {};
     if (t->family == 4)

@@ -111,7 +111,8 @@ void decide_new(benchmark::State& state, uint32_t backends) {
     const uint64_t word = teal_deciding_split(action, TEAL_LOAD(&split.current), TEAL_LOAD(&split.previous));
     const int pool =
         teal_pool_of(word, teal_point(&world.secret(), teal_point_basis(&world.secret(), &service, &client, key)));
-    sum += view.maglev[service.maglev[pool]][teal_maglev_slot(&world.secret(), teal_hash64(&world.secret(), key), 0, teal::model::maglev_slots)];
+    sum += view.maglev[service.maglev[pool]][teal_maglev_slot(&world.secret(), teal_hash64(&world.secret(), key), 0,
+                                                              teal::model::maglev_slots)];
   }
   benchmark::DoNotOptimize(sum);
 }

@@ -6,7 +6,8 @@
 namespace teal::dataplane {
 
 // Whatever has no entry that decides it. One function with choose() and enter() in it.
-[[gnu::flatten]] void Pipeline::newcomer(Item& item, const teal_service& service, enum teal_action action, uint64_t val) {
+[[gnu::flatten]] void Pipeline::newcomer(Item& item, const teal_service& service, enum teal_action action,
+                                         uint64_t val) {
   if (action == TEAL_ACT_RESET) return reset_both(item, service, teal_val_backend(val));
   // A retired service takes no new flows; its VIP may be the kernel's by now.
   if ((service.flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return kernel(item.m, item.pkt);
@@ -125,7 +126,8 @@ void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow)
 }
 
 // The pool that a preview or the client's affinity says; the split's else.
-[[gnu::noinline]] uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word, uint8_t pool) const {
+[[gnu::noinline]] uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word,
+                                            uint8_t pool) const {
   if ((service.flags & TEAL_SERVICE_PREVIEW) &&
       teal_route_find(view_->routes, view_->route_mask, &view_->previews, secret_, item.pkt.family, &item.client,
                       item.service, 0))
@@ -150,6 +152,7 @@ bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
     if (s == nullptr || teal_val_backend(v) != ref.backend) continue;
     item.service = ref.service;
     item.backend = ref.backend;
+    item.sums = ref.sums;
     item.key = key;
     *slot = s;
     *val = v;

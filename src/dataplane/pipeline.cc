@@ -7,7 +7,8 @@
 #include <cstring>
 #include <stdexcept>
 
-// One function, without calls: each would cost more than what it does. Other files call the same code by its plain name.
+// One function, without calls: each would cost more than what it does. Other files call the same code by its plain
+// name.
 #define TEAL_HOT [[gnu::always_inline]] inline
 
 namespace teal::dataplane {
@@ -28,7 +29,8 @@ Pipeline::~Pipeline() {
   std::free(death_row_);
 }
 
-// Stages 1 and 2 of a packet that is not under way, or of no service that it could be under way to. True when it goes on.
+// Stages 1 and 2 of a packet that is not under way, or of no service that it could be under way to. True when it goes
+// on.
 bool Pipeline::other(Item& item) {
   const uint8_t* data = item.data;
   item.whole = false;
@@ -162,7 +164,7 @@ void Pipeline::rewrite(Item& item, const teal_service& service, uint16_t number)
   } else if (tunnel && !teal_hop_down(data + item.pkt.l3, item.pkt.family)) {
     return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   }
-  clamp(item, service);
+  clamp(item, service, data, data + item.m->data_len);
   ServiceCounters& sc = counters_.service[item.service];
   sc.packets++;
   sc.bytes += item.m->pkt_len;
@@ -182,7 +184,7 @@ void Pipeline::reply(Item& item, const teal_service& service, const teal_hop& ho
     if (!may_split) return too_big(item, hop.mtu);
   }
   if (!teal_hop_down(data + item.pkt.l3, item.pkt.family)) return sink_.drop(item.m, TEAL_DROP_ttl_expired);
-  clamp(item, service);
+  clamp(item, service, data, data + item.m->data_len);
   teal_nat(data + item.pkt.l3, data + item.pkt.l4, item.pkt.family, item.pkt.proto, TEAL_SIDE_SRC, &service.vip,
            service.port);
   if (TEAL_UNLIKELY(item.hairpin))

@@ -15,11 +15,13 @@ void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
 
 void Sink::flush() {
   for (uint32_t left = used_ports_; left != 0; left &= left - 1)
-    if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data()) flush(lane, TEAL_DROP_tx_full);
+    if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data())
+      flush(lane, TEAL_DROP_tx_full);
   for (uint32_t left = raw_ports_; left != 0; left &= left - 1)
     ports_[static_cast<unsigned>(__builtin_ctz(left))].exit.raw->flush();
   for (uint32_t left = std::exchange(busy_taps_, 0); left != 0; left &= left - 1)
-    if (Lane& lane = taps_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data()) flush(lane, TEAL_DROP_tap_full);
+    if (Lane& lane = taps_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data())
+      flush(lane, TEAL_DROP_tap_full);
 }
 
 // How many the way out took; those at the end it did not.

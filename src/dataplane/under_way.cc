@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A burst, and in it the short way of what nearly all packets are: TCP in the middle of a connection, whose entry they
-// leave as it is. What turns out to be anything else goes the long way, as if nobody had looked at it before: pipeline.cc,
-// consider.cc. Both ways make the same of a packet; docs/decisions/0018.
+// leave as it is. What turns out to be anything else goes the long way, as if nobody had looked at it before:
+// pipeline.cc, consider.cc. Both ways make the same of a packet; docs/decisions/0018.
 #include "teal/under_way.h"
 
 #include <rte_prefetch.h>
@@ -119,7 +119,8 @@ template <uint8_t family>
 template <uint8_t family>
 TEAL_HOT void Pipeline::fill(Item& item) const {
   teal_under_way_parsed(item.data, family, &item.pkt);
-  item.client = address_at<family>(item.data + sizeof(teal_eth), item.dir == TEAL_TO_BACKEND ? TEAL_SIDE_SRC : TEAL_SIDE_DST);
+  item.client =
+      address_at<family>(item.data + sizeof(teal_eth), item.dir == TEAL_TO_BACKEND ? TEAL_SIDE_SRC : TEAL_SIDE_DST);
   item.hairpin = false;
   item.whole = false;
 }
@@ -150,16 +151,18 @@ TEAL_HOT void Pipeline::depart(Item* item, Item* end) {
     bool gone = false;
     if (TEAL_LIKELY(item->direct != 0)) {
       if (TEAL_LIKELY(item->under_way == 4))
-        gone = item->dir == TEAL_TO_BACKEND ? to_backend_under_way<4>(*item) : to_client_under_way<4>(*item);
+        gone =
+            item->dir == TEAL_TO_BACKEND ? to_backend_under_way<4, false>(*item) : to_client_under_way<4, false>(*item);
       else if (item->under_way == 6)
-        gone = item->dir == TEAL_TO_BACKEND ? to_backend_under_way<6>(*item) : to_client_under_way<6>(*item);
+        gone =
+            item->dir == TEAL_TO_BACKEND ? to_backend_under_way<6, false>(*item) : to_client_under_way<6, false>(*item);
     }
     if (TEAL_UNLIKELY(!gone)) take_long_way(*item);
   }
 }
 
-// Puts the header of a tunnel to `to`, whose family is `outer`, in front of an IP packet of `l3_len` bytes. False: there is
-// no room, or its TTL is at its end.
+// Puts the header of a tunnel to `to`, whose family is `outer`, in front of an IP packet of `l3_len` bytes. False:
+// there is no room, or its TTL is at its end.
 template <uint8_t family, uint8_t outer>
 TEAL_HOT bool Pipeline::encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len) {
   const uint32_t head = teal_tunnel_len(outer);
@@ -181,8 +184,9 @@ TEAL_HOT bool Pipeline::encapsulate_under_way(Item& item, const teal_backend& to
   return true;
 }
 
-// Rewrites to its backend and sends. False: something is not ordinary, and nothing has been changed.
-template <uint8_t family>
+// Rewrites to its backend and sends. `any`: it may be a SYN. False: something is not ordinary, and nothing has been
+// changed.
+template <uint8_t family, bool any>
 TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   const teal_service& service = view_->services[item.service];
   const teal_backend& backend = view_->backends[item.direct];
@@ -193,7 +197,8 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
   if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
     const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
-    if (TEAL_UNLIKELY(l3_len > hop.mtu) || (TEAL_UNLIKELY(in_filter<family>(view_->special, client)) && is_backend(item)))
+    if (TEAL_UNLIKELY(l3_len > hop.mtu) ||
+        (TEAL_UNLIKELY(in_filter<family>(view_->special, client)) && is_backend(item)))
       return false;
     if (TEAL_UNLIKELY(!teal_nat_hop(ip, data + TEAL_UNDER_WAY_L4(family), family, TEAL_PROTO_TCP, TEAL_SIDE_DST,
                                     &backend.addr, backend.port, backend.sums)))
@@ -207,6 +212,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
                                                        : encapsulate_under_way<family, 6>(item, backend, l3_len);
     if (TEAL_UNLIKELY(!done)) return false;
   }
+  if (any) clamp(item, service, item.data, ip + l3_len);
   ServiceCounters& sc = counters_.service[item.service];
   sc.packets++;
   sc.bytes += frame_len;
@@ -221,18 +227,19 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
 }
 
 // The same for a backend's reply.
-template <uint8_t family>
+template <uint8_t family, bool any>
 TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
   const teal_service& service = view_->services[item.service];
   uint8_t* const data = item.data;
   uint8_t* const ip = data + sizeof(teal_eth);
   const teal_addr client = address_at<family>(ip, TEAL_SIDE_DST);
   const teal_hop& hop = client_hop(family, client, item.special);
-  if (TEAL_UNLIKELY(!teal_hop_plain(&hop)) || TEAL_UNLIKELY(teal_under_way_l3_len(data, family) > hop.mtu))
-    return false;
+  const uint32_t l3_len = teal_under_way_l3_len(data, family);
+  if (TEAL_UNLIKELY(!teal_hop_plain(&hop)) || TEAL_UNLIKELY(l3_len > hop.mtu)) return false;
   if (TEAL_UNLIKELY(!teal_nat_hop(ip, data + TEAL_UNDER_WAY_L4(family), family, TEAL_PROTO_TCP, TEAL_SIDE_SRC,
                                   &service.vip, service.port, item.sums)))
     return false;
+  if (any) clamp(item, service, item.data, ip + l3_len);
   teal_write_macs_plain(data, &hop);
   counters_.event[TEAL_EV_replies]++;
   counters_.event[TEAL_EV_settled] += item.decided != nullptr;
@@ -244,29 +251,27 @@ TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
 [[gnu::noinline]] bool Pipeline::is_backend(const Item& item) const {
   const uint8_t* ip = item.data + sizeof(teal_eth);
   teal_addr seen;
-  return hairpin_seen(item.under_way, item.under_way == 4 ? address_at<4>(ip, TEAL_SIDE_SRC) : address_at<6>(ip, TEAL_SIDE_SRC), &seen);
+  return hairpin_seen(item.under_way,
+                      item.under_way == 4 ? address_at<4>(ip, TEAL_SIDE_SRC) : address_at<6>(ip, TEAL_SIDE_SRC), &seen);
 }
 
 [[gnu::noinline]] void Pipeline::take_long_way(Item& item) {
   if (item.steady && item.under_way == 4) fill<4>(item);
   if (item.steady && item.under_way == 6) fill<6>(item);
+  if (item.direct == 0) item.decided = nullptr;  // its cells sent it to the table
   balance(item);
 }
 
 // To backend `number`, or to the client: who has come the long way and is ordinary but for that.
 void Pipeline::forward(Item& item, const teal_service& service, uint16_t number) {
   if (TEAL_LIKELY(item.under_way == 4)) {
-    clamp(item, service);
     item.direct = number;
-    if (TEAL_LIKELY(to_backend_under_way<4>(item))) return;
+    if (to_backend_under_way<4, true>(item)) return;
   }
   rewrite(item, service, number);
 }
 void Pipeline::answer(Item& item, const teal_service& service, const teal_hop& hop) {
-  if (TEAL_LIKELY(item.under_way == 4)) {
-    clamp(item, service);
-    if (TEAL_LIKELY(to_client_under_way<4>(item))) return;
-  }
+  if (TEAL_LIKELY(item.under_way == 4) && to_client_under_way<4, true>(item)) return;
   reply(item, service, hop);
 }
 

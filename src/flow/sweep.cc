@@ -89,7 +89,8 @@ inline uint32_t Sweeper::look(uint32_t bucket, uint32_t now, const std::vector<A
     }
     if (a.maglev != nullptr) {
       const bool plain = teal_val_plain(val, now, a.stale) &&
-                         a.maglev[teal_maglev_slot(&secret_, teal_hash64(&secret_, key), 0, model::maglev_slots)] == teal_val_backend(val);
+                         a.maglev[teal_maglev_slot(&secret_, teal_hash64(&secret_, key), 0, model::maglev_slots)] ==
+                             teal_val_backend(val);
       cell = !plain || cell == TEAL_CELL_ATTEND ? TEAL_CELL_ATTEND : TEAL_CELL_PRESENT;
     }
     if (state == TEAL_FLOW_affinity) {

@@ -96,7 +96,9 @@ TEST(Cells, APlainEntryBesideOneThatIsNot) {
 TEST(Cells, TheComparisonIsWithTheSlotOfTheSplitsPool) {
   Settling s;
   const auto blue = key_of(1), green = key_of(2), odd = key_of(3);
-  const auto slot_of = [&](const teal_flow_key& k) { return teal_maglev_slot(&secret, k.hash, 0, model::maglev_slots); };
+  const auto slot_of = [&](const teal_flow_key& k) {
+    return teal_maglev_slot(&secret, k.hash, 0, model::maglev_slots);
+  };
   s.world.blue[slot_of(odd)] = 12;  // this slot's backend is not the others'
   ASSERT_EQ(s.put(blue, s.plain(blue, 10)), Inserted::entered);
   ASSERT_EQ(s.put(green, s.plain(green, 20)), Inserted::entered);
@@ -120,7 +122,7 @@ TEST(Cells, SetStateReplacingAndAttendMakeItFoundAgain) {
     s.walk_twice();
     ASSERT_TRUE(s.settled(key));
     if (how == 0) {
-      const auto slot = static_cast<int>(__builtin_ctz(Table::same_keys(s.table.first(key.hash), key.key)));
+      const auto slot = static_cast<int>(__builtin_ctz(teal_same_keys(s.table.first(key.hash), key.key)));
       ASSERT_TRUE(s.table.set_state(secret, s.table.first(key.hash), slot, key.key, TEAL_FLOW_reset, s.now()));
     } else if (how == 1) {
       uint64_t val = value(key, 20, TEAL_FLOW_syn, 1000);
@@ -144,7 +146,7 @@ TEST(Cells, ADisplacedEntryIsAttendedWhereItStandsNow) {
   for (uint32_t client = 1; counts.displaced == 0 && client < 1280; client++) {
     s.walk();  // every cell says what stood there before this insertion
     stood.clear();
-    for (const auto& k : keys) stood.push_back(Table::same_keys(s.table.first(k.hash), k.key) != 0);
+    for (const auto& k : keys) stood.push_back(teal_same_keys(s.table.first(k.hash), k.key) != 0);
     const auto key = key_of(client);
     uint64_t val = s.plain(key, 11);  // not plain: whoever meets it must see its backend
     ASSERT_EQ(s.table.insert(secret, key, &val, 0, s.now(), counts), Inserted::entered);
@@ -153,7 +155,7 @@ TEST(Cells, ADisplacedEntryIsAttendedWhereItStandsNow) {
   ASSERT_EQ(counts.displaced, 1u);
   size_t moved = 0;
   for (size_t i = 0; i < stood.size(); i++) {
-    const bool in_first = Table::same_keys(s.table.first(keys[i].hash), keys[i].key) != 0;
+    const bool in_first = teal_same_keys(s.table.first(keys[i].hash), keys[i].key) != 0;
     if (in_first == (stood[i] != 0)) continue;
     moved++;
     EXPECT_TRUE((in_first ? s.first(keys[i]) : s.second(keys[i])) == TEAL_CELL_ATTEND);
@@ -170,7 +172,7 @@ TEST(Cells, ADisplacedPlainEntryIsFoundUntilAWalkHasRested) {
   for (uint32_t client = 1; counts.displaced == 0 && client < 1280; client++) {
     s.walk();
     stood.clear();
-    for (const auto& k : keys) stood.push_back(Table::same_keys(s.table.first(k.hash), k.key) != 0);
+    for (const auto& k : keys) stood.push_back(teal_same_keys(s.table.first(k.hash), k.key) != 0);
     const auto key = key_of(client);
     uint64_t val = s.plain(key);
     ASSERT_EQ(s.table.insert(secret, key, &val, 0, s.now(), counts), Inserted::entered);
@@ -178,7 +180,7 @@ TEST(Cells, ADisplacedPlainEntryIsFoundUntilAWalkHasRested) {
   }
   ASSERT_EQ(counts.displaced, 1u);
   for (size_t i = 0; i < stood.size(); i++) {
-    const bool in_first = Table::same_keys(s.table.first(keys[i].hash), keys[i].key) != 0;
+    const bool in_first = teal_same_keys(s.table.first(keys[i].hash), keys[i].key) != 0;
     if (in_first != stood[i]) {
       EXPECT_FALSE(s.settled(keys[i]));
     }
@@ -212,7 +214,7 @@ TEST(Cells, WhatIsAddedBehindTheSweepersBackStays) {
       attended += s.first(key) == TEAL_CELL_ATTEND;
     }
     teal_bucket* b = s.table.first(key.hash);
-    ASSERT_TRUE(s.table.remove(secret, b, __builtin_ctz(Table::same_keys(b, key.key)), key.key, val));
+    ASSERT_TRUE(s.table.remove(secret, b, __builtin_ctz(teal_same_keys(b, key.key)), key.key, val));
   }
   done = true;
   sweeping.join();
@@ -246,7 +248,7 @@ TEST(Cells, ANewWalkClearsWhatAnEarlierOneSaid) {
   ASSERT_EQ(s.put(key, s.plain(key)), Inserted::entered);
   s.walk_twice();
   teal_bucket* b = s.table.first(key.hash);
-  ASSERT_TRUE(s.table.remove(secret, b, __builtin_ctz(Table::same_keys(b, key.key)), key.key, s.plain(key)));
+  ASSERT_TRUE(s.table.remove(secret, b, __builtin_ctz(teal_same_keys(b, key.key)), key.key, s.plain(key)));
   EXPECT_TRUE(s.settled(key)) << "removal leaves cells alone";
   s.walk();
   EXPECT_TRUE(s.all_empty());

@@ -51,7 +51,9 @@ void compare(const std::vector<uint8_t>& f, size_t len, Counts& counts) {
   const uint32_t family = teal_under_way_family(f.data());
   if (family == 4) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), to, 4);
   if (family == 6) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), to, 6);
-  teal_pkt pkt{};
+  teal_pkt pkt, filled;
+  std::memset(&pkt, 0xa5, sizeof pkt);
+  std::memset(&filled, 0xa5, sizeof filled);
   const int parsed = teal_parse_common(f.data(), f.data() + len, &pkt);
   const uint8_t flags = pkt.tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_FIN | TEAL_TCP_RST);
   const bool ours = std::memcmp(f.data(), mac, 6) == 0 && parsed != 0 && pkt.proto == TEAL_PROTO_TCP;
@@ -64,8 +66,6 @@ void compare(const std::vector<uint8_t>& f, size_t len, Counts& counts) {
   counts.begin += what == TEAL_BEGINS;
   counts.other += what == TEAL_NOT_UNDER_WAY;
   if (what == TEAL_NOT_UNDER_WAY) return;
-  teal_pkt filled;
-  std::memset(&filled, 0xa5, sizeof filled);
   if (parsed == 4)
     teal_under_way_parsed(f.data(), 4, &filled);
   else

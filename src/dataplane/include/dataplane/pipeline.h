@@ -72,21 +72,21 @@ class Pipeline {
     uint8_t* data;            // its frame
     const uint16_t* decided;  // the Maglev slot by which it may go without the table; nullptr: the table must be asked
     teal_flow_key key;
-    uint32_t first;       // number of the key's first bucket
-    uint32_t second;      // and of its second, of who may go without the table
+    uint32_t first;   // number of the key's first bucket
+    uint32_t second;  // and of its second, of who may go without the table
     uint16_t service;
-    uint16_t backend;     // of replies: by endpoint
-    uint16_t direct;      // the backend, where the packet changes no entry; 0: consider() it
-    uint8_t under_way;    // its family, where teal_is_under_way() knew it; 0: the long way
+    uint16_t backend;   // of replies: by endpoint
+    uint16_t direct;    // the backend, where the packet changes no entry; 0: consider() it
+    uint8_t under_way;  // its family, where teal_is_under_way() knew it; 0: the long way
     uint8_t dir;
-    bool steady;          // neither SYN, FIN nor RST: the entry may be left as it is. Where `under_way` too, `pkt`,
-                          // `client`, `hairpin` and `whole` are not filled
-    teal_nat_sums sums;   // of replies under way
-    uint32_t endpoint;    // of replies
-    bool special;         // of replies: the client is in the filter `special` of the view
-    bool hairpin;         // of replies: the client is a backend itself, the packet's destination is how it was seen
-    bool whole;           // put together from fragments: leaves in fragments again if need be
-    teal_addr client;     // as the table knows it (a hairpin client: its own address)
+    bool steady;         // neither SYN, FIN nor RST: the entry may be left as it is. Where `under_way` too, `pkt`,
+                         // `client`, `hairpin` and `whole` are not filled
+    teal_nat_sums sums;  // of replies under way
+    uint32_t endpoint;   // of replies
+    bool special;        // of replies: the client is in the filter `special` of the view
+    bool hairpin;        // of replies: the client is a backend itself, the packet's destination is how it was seen
+    bool whole;          // put together from fragments: leaves in fragments again if need be
+    teal_addr client;    // as the table knows it (a hairpin client: its own address)
     teal_pkt pkt;
   };
 
@@ -105,9 +105,9 @@ class Pipeline {
   void depart(Item* item, Item* end);
   template <uint8_t family, uint8_t outer>
   [[gnu::always_inline]] bool encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len);
-  template <uint8_t family>
+  template <uint8_t family, bool any>
   [[gnu::always_inline]] bool to_backend_under_way(Item& item);
-  template <uint8_t family>
+  template <uint8_t family, bool any>
   [[gnu::always_inline]] bool to_client_under_way(Item& item);
   bool is_backend(const Item& item) const;  // its client
   void take_long_way(Item& item);
@@ -168,11 +168,11 @@ class Pipeline {
     rte_prefetch0(table_.second(item.key.hash));
     if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
   }
-  void clamp(const Item& item, const teal_service& service) {
+  // `data`: where `pkt` begins; `end`: of what may be read.
+  void clamp(const Item& item, const teal_service& service, uint8_t* data, const uint8_t* end) {
     if (TEAL_LIKELY(!(item.pkt.tcp_flags & TEAL_TCP_SYN)) || service.mss_clamp == 0) return;
-    uint8_t* data = rte_pktmbuf_mtod(item.m, uint8_t*);
     counters_.event[TEAL_EV_mss_clamped] +=
-        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, data + item.m->data_len, service.mss_clamp));
+        static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, end, service.mss_clamp));
   }
   // Whether its cells may spare a packet with no SYN, FIN or RST the table. They, and the slot that decides then, are
   // fetched.

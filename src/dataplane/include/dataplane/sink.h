@@ -42,9 +42,7 @@ class Sink {
   void set_tap(uint16_t port, const Exit& exit) { taps_[port].exit = exit; }
 
   // Takes the packet. Frames to ports leave at the next flush.
-  [[gnu::always_inline]] void send(uint16_t port, rte_mbuf* m) {
-    push(ports_[port], m, TEAL_DROP_tx_full);
-  }
+  [[gnu::always_inline]] void send(uint16_t port, rte_mbuf* m) { push(ports_[port], m, TEAL_DROP_tx_full); }
   void to_kernel(uint16_t port, rte_mbuf* m);
   void drop(rte_mbuf* m, enum teal_drop reason) {
     counters_.drop[reason]++;
@@ -75,7 +73,7 @@ class Sink {
   static_assert(max_ports == 32, "a bit a port");
   uint32_t used_ports_ = 0;  // that packets may be sent to
   uint32_t busy_taps_ = 0;   // lanes that may hold packets
-  uint32_t raw_ports_ = 0;  // to be flushed in any case: what other workers and earlier rounds left in it
+  uint32_t raw_ports_ = 0;   // to be flushed in any case: what other workers and earlier rounds left in it
   std::array<Lane, max_ports> ports_;
   std::array<Lane, max_ports> taps_;
 };

@@ -33,8 +33,8 @@ inline void teal_reach_pause() {
   __builtin_ia32_pause();
 }
 
-// The slots of `b` whose key word is `key` (0: the free ones), a bit a slot. All are compared before anything is branched
-// on: which one it is nobody can foretell.
+// The slots of `b` whose key word is `key` (0: the free ones), a bit a slot. All are compared before anything is
+// branched on: which one it is nobody can foretell.
 inline unsigned teal_same_keys(const teal_bucket* b, uint64_t key) {
 #if defined(__AVX2__) && !defined(__SANITIZE_THREAD__)
   // All four in one load. It is no atomic one to the language; on x86 each aligned word of it is one, and loads are

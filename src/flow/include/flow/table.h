@@ -58,13 +58,9 @@ class Table {
     return teal_val_backend(v);
   }
 
-  [[nodiscard]] bool has_cells() const {
-    return cells_ != nullptr;
-  }
+  [[nodiscard]] bool has_cells() const { return cells_ != nullptr; }
   // The word of the bucket's cell; there must be cells.
-  [[nodiscard]] uint32_t* cell_word(uint32_t bucket) const {
-    return &cells_[bucket / TEAL_CELLS_A_WORD];
-  }
+  [[nodiscard]] uint32_t* cell_word(uint32_t bucket) const { return &cells_[bucket / TEAL_CELLS_A_WORD]; }
   // By the numbers of a key's buckets, whether its entry, if it has one, is plain (teal/settled.h).
   [[nodiscard]] bool settled(uint32_t first, uint32_t second) const {
     return teal_cells_settled(teal_cell_of(TEAL_LOAD(cell_word(first)), first),
@@ -85,9 +81,7 @@ class Table {
   bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state, uint32_t now);
 
  private:
-  [[nodiscard]] uint32_t* lock_of(uint64_t hash) const {
-    return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)];
-  }
+  [[nodiscard]] uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
   [[nodiscard]] teal_reach reach(const teal_secret* secret) const;
 
   teal_bucket* buckets_;
