@@ -4,7 +4,6 @@
 #include <valgrind/callgrind.h>
 
 #include <cstdio>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -14,7 +13,6 @@
 #include "teal/decide.h"
 #include "teal/parse.h"
 #include "teal/rewrite.h"
-#include "teal/under_way.h"
 #include "worker_lane.h"
 
 namespace teal::perf {
@@ -59,26 +57,6 @@ void parse_and_rewrite(const Shape& shape, BenchWorld& world) {
   count("rewrite nat ipv" + ip, [&] {
     for (uint32_t i = 0; i < times; i++) {
       teal_nat(data + pkt.l3, data + pkt.l4, shape.family, TEAL_PROTO_TCP, TEAL_SIDE_DST, &backend.addr, backend.port);
-      keep(*data);
-    }
-  });
-  uint64_t to = 0, under_way = 0;
-  std::memcpy(&to, BenchWorld::port_mac.data(), 6);
-  count("parse under way ipv" + ip, [&] {
-    for (uint32_t i = 0; i < times; i++) {
-      under_way += shape.family == 4 ? teal_is_under_way(data, len, to, 4) == TEAL_UNDER_WAY
-                                     : teal_is_under_way(data, len, to, 6) == TEAL_UNDER_WAY;
-      keep(*data);
-    }
-  });
-  if (under_way != times) throw std::runtime_error("a frame was not taken for one under way");
-  const teal_addr vip = vip_of(0, shape.family).raw();
-  const teal_nat_sums sums = teal_nat_sums_of(shape.family, &vip, teal_swap16(vip_port), &backend.addr, backend.port);
-  count("rewrite nat by sums ipv" + ip, [&] {
-    for (uint32_t i = 0; i < times; i++) {
-      data[pkt.l3 + (shape.family == 4 ? 8 : 7)] = 64;  // TTL or hop limit
-      teal_nat_hop(data + pkt.l3, data + pkt.l4, shape.family, TEAL_PROTO_TCP, TEAL_SIDE_DST, &backend.addr,
-                   backend.port, sums);
       keep(*data);
     }
   });
