@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds that scripts/demo and scripts/test share; sourced, from the top of the tree.
+export CCACHE_NOHASHDIR=1   # a clone beside this one takes what has been compiled here, with debugging information too
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH   # Debian's meson and python3, before any other
 
 # build_in NAME "MESON OPTIONS" [TARGET...]: sets build/NAME up when needed and builds the targets, or everything.

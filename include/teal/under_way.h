@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
  *
- * Stage 1 for what nearly all packets are: TCP in the middle of a connection. Says less than teal_parse() and costs a
- * third: what differs from the ordinary is gathered by masks, and looked at once.
+ * Stage 1 for what nearly all packets are: TCP in the middle of a connection. Says less than teal_parse() and
+ * costs less: what differs from the ordinary is gathered by masks, and looked at once.
  */
 #ifndef TEAL_UNDER_WAY_H
 #define TEAL_UNDER_WAY_H
