@@ -3,7 +3,8 @@
 """Observing clients, run inside a namespace: clients.py KIND '{JSON options}'. At SIGTERM each prints one JSON object
 with what it saw and ends.
 
-hold        N keep-alive connections, a request each every `interval_s`; each must see one backend name for ever
+hold        N keep-alive connections, a request each every `interval_s` (SIGUSR1: all of them now); each must see one
+            backend name for ever
 churn       short connections one after the other in N threads; notes when each began (before its SYN) and who answered
 rush        new connections at a set rate, from one loop: rush.py
 udp         N UDP sockets, each asks every `interval_s`
@@ -55,9 +56,15 @@ def request(sock, path):
 
 def hold(options):
     """Result: connections[] with names seen, requests, error (when, what)."""
-    connections, threads = [], []
+    connections, threads, waits = [], [], []
 
-    def one(entry):
+    def wake(*_):
+        for wait in waits:
+            wait.set()
+
+    signal.signal(signal.SIGUSR1, wake)
+
+    def one(entry, wait):
         try:
             entry["began_ns"] = time.time_ns()
             with connect(options) as sock:
@@ -69,7 +76,8 @@ def hold(options):
                     entry["requests"] += 1
                     if name not in entry["names"]:
                         entry["names"].append(name)
-                    stop.wait(options.get("interval_s", 0.1))
+                    wait.wait(options.get("interval_s", 0.1))
+                    wait.clear()
         except OSError as error:
             if not stop.is_set() or isinstance(error, ConnectionResetError):
                 entry["error"] = f"{type(error).__name__}: {error}"
@@ -77,10 +85,12 @@ def hold(options):
 
     for _ in range(options.get("count", 10)):
         connections.append({"requests": 0, "names": [], "error": None, "longest_s": 0.0})
-        threads.append(threading.Thread(target=one, args=(connections[-1],), daemon=True))
+        waits.append(threading.Event())
+        threads.append(threading.Thread(target=one, args=(connections[-1], waits[-1]), daemon=True))
         threads[-1].start()
         time.sleep(options.get("stagger_s", 0.005))
     stop.wait()
+    wake()
     for thread in threads:
         thread.join(options.get("timeout_s", 5) + 1)
     return {"connections": connections}

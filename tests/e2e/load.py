@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import signal
 import struct
 import subprocess
 import threading
@@ -29,6 +30,10 @@ class Observer:
         with open(self.file, "wb") as out:
             self.process = at.world.spawn(at.client, "/usr/bin/python3", os.path.join(HERE, "clients.py"), kind,
                                           json.dumps(options), log="clients.log", stdout=out)
+
+    def ask_now(self):
+        """Only of "hold"."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def result(self):
         # Before, a signal would end it without a word.

@@ -4,7 +4,8 @@
 Usage: run.py [--keep] [--list] [--jobs N] [WORD...]   (only scenarios whose name contains a WORD)
 --jobs N runs N scenarios at a time, each in namespaces of its own; those that measure the machine run alone, last.
 One line a scenario: PASS, FAIL with the reason and the ends of the logs, or SKIP with the reason; then the sums.
-Exit: 0, or 1 when one failed."""
+Exit: 0; 1 when one failed, or none has such a name; 2 wrong usage."""
+import argparse
 import glob
 import importlib
 import os
@@ -112,20 +113,19 @@ def run_side_by_side(chosen, keep, jobs, counts):
 
 
 def main(arguments):
-    keep = "--keep" in arguments
-    jobs = 1
-    if "--jobs" in arguments:
-        at = arguments.index("--jobs")
-        jobs = int(arguments[at + 1])
-        del arguments[at:at + 2]
-    words = [a for a in arguments if not a.startswith("--")]
-    chosen = [(n, f) for n, f in scenarios() if not words or any(w in n for w in words)]
-    if "--list" in arguments:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--keep", action="store_true", help="leave the scenarios' directories")
+    parser.add_argument("--list", action="store_true", help="only say what there is")
+    parser.add_argument("--jobs", type=int, choices=range(1, 65), metavar="N", default=1, help="at a time (1)")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="part of a scenario's name")
+    asked = parser.parse_args(arguments)
+    chosen = [(n, f) for n, f in scenarios() if not asked.words or any(w in n for w in asked.words)]
+    if asked.list:
         for name, function in chosen:
             say(f"{name:32} {(function.__doc__ or '').strip().splitlines()[0] if function.__doc__ else ''}")
         return 0
     counts = dict.fromkeys(CODES, 0)
-    run_side_by_side(chosen, keep, jobs, counts)
+    run_side_by_side(chosen, asked.keep, asked.jobs, counts)
     say(f"e2e: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] or not chosen else 0
 

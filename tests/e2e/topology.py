@@ -54,7 +54,7 @@ def give(at, kind, interface, peer, peer_interface):
     if kind == "xdp":
         endpoint(peer, peer_interface)
         program = compile_bpf(at.world, "pass")
-        peer.run("ip", "link", "set", "dev", peer_interface, "xdp", "obj", program, "sec", "xdp.frags")
+        peer.load_bpf("ip", "link", "set", "dev", peer_interface, "xdp", "obj", program, "sec", "xdp.frags")
     else:
         hand_to_teald(at.edge, interface)
 
@@ -100,7 +100,7 @@ def decapsulate(at):
     """Each backend takes IP in IP off by an XDP program on its cable: this kernel has no ipip device."""
     program = compile_bpf(at.world, "decap")
     for namespace in at.backends.values():
-        namespace.run("ip", "link", "set", "dev", "eth0", "xdp", "obj", program, "sec", "xdp")
+        namespace.load_bpf("ip", "link", "set", "dev", "eth0", "xdp", "obj", program, "sec", "xdp")
 
 
 def tagged(world):
@@ -113,9 +113,8 @@ def tagged(world):
         access, trunk = (ifindex(switch, i) for i in (f"sw-{name}", f"trunk-{near}"))
         for side, interface, other in (("access", f"sw-{name}", trunk), ("trunk", f"trunk-{near}", access)):
             program = compile_bpf(world, "vlan", f"{near}-{side}", f"-DOUTER={outer}", f"-DINNER={inner}", f"-DTO={other}")
-            switch.sh(f"tc qdisc add dev {interface} clsact; "
-                      f"tc filter add dev {interface} ingress bpf direct-action obj {program} sec {side}; "
-                      f"echo 1 > /proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
+            switch.sh(f"tc qdisc add dev {interface} clsact; echo 1 > /proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
+            switch.load_bpf("tc", "filter", "add", "dev", interface, "ingress", "bpf", "direct-action", "obj", program, "sec", side)
     _client(at, route=True)
     bridge(at.lan)
     attach(at.lan, "br0", "uplink")

@@ -16,7 +16,6 @@ import tempfile
 import time
 
 NETNS = "/run/netns"
-BPFFS = "/sys/fs/bpf"
 RESERVED = "/run/teal-e2e-hugepages.json"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -86,12 +85,9 @@ def _kill_namespace(path):
     run("ip", "netns", "delete", name, ok=False)
 
 
-def _remove_pins(directory):
-    """A link whose pin goes lets go of its interface."""
-    if os.path.isdir(directory):
-        for name in os.listdir(directory):
-            os.unlink(os.path.join(directory, name))
-        os.rmdir(directory)
+def _bpf_mounts():
+    with open("/proc/mounts", encoding="utf-8") as file:
+        return [line.split()[1] for line in file if line.split()[2] == "bpf"]
 
 
 def sweep_leftovers():
@@ -100,15 +96,15 @@ def sweep_leftovers():
         match = re.fullmatch(r"teal-(\d+)-.+", name)
         if match and not _alive(int(match[1])):
             _kill_namespace(os.path.join(NETNS, name))
+    for path in _bpf_mounts():
+        match = re.match(r"/tmp/teal-e2e-(\d+)-", path)
+        if match and not _alive(int(match[1])):
+            run("umount", path, ok=False)
     for directory in ("/tmp", "/dev/shm"):
         for name in os.listdir(directory):
             match = re.fullmatch(r"teal-e2e-(\d+)-.+", name)
             if match and not _alive(int(match[1])):
                 shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
-    for name in os.listdir(BPFFS) if os.path.ismount(BPFFS) else []:
-        match = re.fullmatch(r"teal-e2e-(\d+)-.+", name)
-        if match and not _alive(int(match[1])):
-            _remove_pins(os.path.join(BPFFS, name))
     if os.path.exists(RESERVED):
         with open(RESERVED, encoding="ascii") as file:
             state = json.load(file)
@@ -142,6 +138,11 @@ class Namespace:
 
     def run(self, *command, **options):
         return run(*self.wrap(command), **options)
+
+    def load_bpf(self, *command):
+        """ip or tc with a program to load. They mount a bpffs where there is none, and leave it: in a mount namespace that
+        ends with them."""
+        self.run("unshare", "--mount", *command)
 
     def sh(self, script, **options):
         return self.run("sh", "-ec", script, **options)
@@ -194,13 +195,14 @@ class World:
         return False
 
     def pins(self):
-        """A directory of this world's own for what xdp ports pin; teald makes it, the world's end removes it."""
+        """Where this world's xdp ports pin what they have: on a bpffs of its own, so that no machine keeps one, and no
+        world takes another's away. teald makes the directory."""
         if not self.bpf_pins:
-            if not os.path.ismount(BPFFS):
-                run("mount", "-t", "bpf", "bpf", BPFFS)
-                self.on_exit(lambda: run("umount", BPFFS, ok=False))
-            self.bpf_pins = os.path.join(BPFFS, os.path.basename(self.directory))
-            self.last_words.insert(0, lambda: _remove_pins(self.bpf_pins))
+            at = self.path("bpf")
+            os.mkdir(at)
+            run("mount", "-t", "bpf", "bpf", at)
+            self.on_exit(lambda: run("umount", at))  # a link whose pin goes lets go of its interface
+            self.bpf_pins = os.path.join(at, "pins")
         return self.bpf_pins
 
     def path(self, *parts):
