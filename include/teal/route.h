@@ -31,6 +31,25 @@ struct teal_route_lengths {
   struct teal_route_length at[2][TEAL_ROUTE_LENGTHS];
 };
 
+/* Tells, without a probe, most of those that no route knows but the default. */
+struct teal_route_default {
+  uint64_t mask[2]; /* by family: of the shortest prefix between the default and a host, in an address's first half */
+  uint32_t hop[2];  /* the default's; 0: there is none */
+  uint64_t nets[TEAL_FILTER_BITS / 64]; /* filter of all such prefixes, under that mask */
+};
+
+TEAL_INLINE uint32_t teal_route_folded(const struct teal_route_default *d, uint32_t family, const struct teal_addr *a) {
+  uint64_t net = a->halves[0] & d->mask[family == 4 ? 0 : 1];
+  return family == 4 ? (uint32_t)net : (uint32_t)net ^ (uint32_t)(net >> 32);
+}
+
+/* The hop of who has no route but the default, and none of his own; 0: that is not known, ask teal_route_find(). */
+TEAL_INLINE uint32_t teal_route_quick(const struct teal_route_default *d, uint32_t family, const struct teal_addr *a,
+                                      int has_own) {
+  if (has_own || teal_in_filter_folded(d->nets, teal_route_folded(d, family, a))) return 0;
+  return d->hop[family == 4 ? 0 : 1];
+}
+
 TEAL_INLINE void teal_addr_mask(struct teal_addr *a, uint32_t length) {
   for (uint32_t i = 0; i < 4; i++) {
     uint32_t bits = length > i * 32 ? length - i * 32 : 0;

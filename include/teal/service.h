@@ -138,9 +138,12 @@ TEAL_INLINE uint32_t teal_addr_folded(const struct teal_addr *a) {
   return (uint32_t)both ^ (uint32_t)(both >> 32);
 }
 
-TEAL_INLINE void teal_filter_add(uint64_t *filter, const struct teal_addr *a) {
-  uint32_t bit = teal_filter_bit(teal_addr_folded(a));
+TEAL_INLINE void teal_filter_add_folded(uint64_t *filter, uint32_t folded) {
+  uint32_t bit = teal_filter_bit(folded);
   filter[bit / 64 & 63] |= 1ull << (bit % 64);
+}
+TEAL_INLINE void teal_filter_add(uint64_t *filter, const struct teal_addr *a) {
+  teal_filter_add_folded(filter, teal_addr_folded(a));
 }
 
 /* 0: the address is not among those that the filter was made of; 1: it may be. */

@@ -10,7 +10,7 @@
 #include "teal/layout.h"
 #include "teal/route.h"
 
-#define TEAL_XDP_VERSION 5     /* of everything in this file: a program of another version is not fed this one's views */
+#define TEAL_XDP_VERSION 6     /* of everything in this file: a program of another version is not fed this one's views */
 #define TEAL_XDP_PORTS 32u
 #define TEAL_XDP_PORT_SLOTS 256u
 #define TEAL_XDP_QUEUES 64u    /* receive queues a port */
@@ -48,6 +48,7 @@ struct teal_xdp_view {
   struct teal_addr hairpin4, hairpin6;
   uint64_t local[TEAL_FILTER_BITS / 64]; /* these two as model::View has them */
   uint64_t special[TEAL_FILTER_BITS / 64];
+  struct teal_route_default route_default;
   struct teal_route_lengths lengths;
   struct teal_route_lengths previews;
   struct teal_service services[TEAL_SERVICES] __attribute__((aligned(64)));

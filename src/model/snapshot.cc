@@ -220,10 +220,26 @@ void Snapshot::add_routes(const SnapshotInput& input) {
     hops_.push_back(next.hop);
   }
   std::map<std::pair<uint16_t, Prefix>, uint32_t> all;  // by service (0: a route) and network
+  teal_route_default& quick = view_.route_default;
+  for (uint64_t& mask : quick.mask) mask = ~uint64_t{0};
   for (const auto& [net, hop] : best) {
     all[{0, net}] = hop;
+    const int which = net.address.family == 4 ? 0 : 1;
     const teal_addr raw = net.address.raw();
-    if (net.length == net.address.bits()) teal_filter_add(view_.special, &raw);
+    teal_addr mask;
+    for (uint32_t& word : mask.words) word = ~0u;
+    teal_addr_mask(&mask, net.length);
+    if (net.length == 0)
+      quick.hop[which] = hop;
+    else if (net.length == net.address.bits())
+      teal_filter_add(view_.special, &raw);
+    else
+      quick.mask[which] &= mask.halves[0];
+  }
+  for (const auto& [net, hop] : best) {
+    const teal_addr raw = net.address.raw();
+    if (net.length == 0 || net.length == net.address.bits()) continue;
+    teal_filter_add_folded(quick.nets, teal_route_folded(&quick, net.address.family, &raw));
   }
   for (const auto& s : input.services) {
     if (!(services_[s.number].flags & TEAL_SERVICE_PREVIEW)) continue;

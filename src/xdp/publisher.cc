@@ -69,6 +69,7 @@ void Publisher::fill(uint32_t half, const model::View& from, const teal_head& he
   to.hairpin6 = from.hairpin6;
   copy(to.local, from.local, TEAL_FILTER_BITS / 64);
   copy(to.special, from.special, TEAL_FILTER_BITS / 64);
+  to.route_default = from.route_default;
   to.lengths = from.route_lengths;
   to.previews = from.previews;
   replace(to.services, from.services, from.service_count, counts.services);

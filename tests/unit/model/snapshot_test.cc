@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <random>
 
 namespace {
 
@@ -40,8 +42,12 @@ const teal_hop& route(const Snapshot& s, const SnapshotInput& in, const char* to
   const auto find = [&](uint32_t first) {
     return teal_route_find(view.routes, view.route_mask, &view.route_lengths, &in.secret, a.family, &raw, 0, first);
   };
-  const uint32_t hop = find(teal_route_first(&view.route_lengths, a.family, teal_in_filter(view.special, &raw)));
+  const int special = teal_in_filter(view.special, &raw);
+  const uint32_t hop = find(teal_route_first(&view.route_lengths, a.family, special));
   EXPECT_EQ(hop, find(0)) << to << ", by all lengths";
+  if (const uint32_t quick = teal_route_quick(&view.route_default, a.family, &raw, special); quick != 0) {
+    EXPECT_EQ(hop, quick) << to << ", unprobed";
+  }
   return view.hops[hop];
 }
 
@@ -55,6 +61,61 @@ TEST(Snapshot, RoutesByLongestPrefixNeighboursFirst) {
   EXPECT_EQ(route(s, in, "10.9.1.1").state, TEAL_HOP_NO_ROUTE);    // unreachable beats the default
   EXPECT_EQ(route(s, in, "2001:db8::3").dst[0], 6);
   EXPECT_EQ(route(s, in, "2001:db9::3").state, TEAL_HOP_NO_ROUTE);
+}
+
+// Networks of all lengths, and addresses near them: who is told to go to the default would have gone there.
+TEST(Snapshot, TheDefaultUnprobedIsNobodyElses) {
+  std::mt19937_64 random(3);
+  uint32_t unprobed = 0, asked = 0;
+  for (int round = 0; round < 60; round++) {
+    SnapshotInput in = world();
+    in.topology.routes = {{*Prefix::parse("0.0.0.0/0"), 5, {}, {}, 0}, {*Prefix::parse("::/0"), 6, {}, {}, 0}};
+    std::vector<Address> near;
+    const auto shortest = static_cast<uint8_t>(random() % 30 + 1);
+    for (int i = 0; i < 12; i++) {
+      const uint8_t family = random() % 2 == 0 ? 4 : 6;
+      Address a{family, {}};
+      for (unsigned byte = 0; byte < a.bits() / 8; byte++) a.bytes[byte] = static_cast<uint8_t>(random());
+      const auto length = static_cast<uint8_t>(std::min<uint64_t>(shortest + random() % 100, a.bits()));
+      in.topology.routes.push_back({Prefix{a, length}.network(), 7, {}, {}, 0});
+      near.push_back(a);
+    }
+    MaglevCache cache;
+    const Snapshot s(in, cache);
+    const View& view = s.view();
+    for (const Address& a : near)
+      for (unsigned bit = 0; bit <= a.bits(); bit++) {  // the last: itself
+        Address other = a;
+        if (bit < a.bits()) other.bytes[bit / 8] ^= static_cast<uint8_t>(1u << (bit % 8));
+        const teal_addr raw = other.raw();
+        const uint32_t quick =
+            teal_route_quick(&view.route_default, a.family, &raw, teal_in_filter(view.special, &raw));
+        asked++;
+        if (quick == 0) continue;
+        unprobed++;
+        ASSERT_EQ(quick,
+                  teal_route_find(view.routes, view.route_mask, &view.route_lengths, &in.secret, a.family, &raw, 0, 0));
+      }
+  }
+  EXPECT_GT(unprobed, asked / 20) << "of " << asked;
+  EXPECT_LT(unprobed, asked) << "each network's own addresses are probed";
+}
+
+TEST(Snapshot, OneRouteBesideTheDefaultTellsThemAllApart) {
+  SnapshotInput in = world();
+  in.topology.routes = {{*Prefix::parse("0.0.0.0/0"), 5, addr("10.0.0.9"), {}, 0},
+                        {*Prefix::parse("10.0.0.0/8"), 6, {}, {}, 0}};
+  in.topology.neighbours = {{5, addr("10.0.0.9"), {9, 9, 9, 9, 9, 9}, true}};
+  MaglevCache cache;
+  const Snapshot s(in, cache);
+  const auto quick = [&](const char* to) {
+    const teal_addr raw = addr(to).raw();
+    return teal_route_quick(&s.view().route_default, addr(to).family, &raw, teal_in_filter(s.view().special, &raw));
+  };
+  for (const char* far : {"8.8.8.8", "9.255.255.255", "11.0.0.0", "203.0.113.7"})
+    EXPECT_EQ(s.view().hops[quick(far)].dst[0], 9) << far;
+  for (const char* near : {"10.0.0.1", "10.255.255.255"}) EXPECT_EQ(quick(near), 0u) << near;
+  EXPECT_EQ(quick("2001:db8::1"), 0u) << "IPv6 has no default";
 }
 
 TEST(Snapshot, TagsAndMtuOfPortAndVlanLink) {

@@ -62,6 +62,7 @@ class Publish : public XdpTest {
     EXPECT_EQ(got.route_mask, want.route_mask);
     EXPECT_TRUE(same(got.routes, want.routes, (want.route_mask + 1) * sizeof(teal_route_slot)));
     EXPECT_TRUE(same(&got.lengths, &want.route_lengths, sizeof(got.lengths)));
+    EXPECT_TRUE(same(&got.route_default, &want.route_default, sizeof(got.route_default)));
     EXPECT_TRUE(same(got.hops, want.hops, want.hop_count * sizeof(teal_hop)));
     EXPECT_EQ(got.backend_count, want.backend_count);
     EXPECT_EQ(got.hairpin_mask4, want.hairpin_mask4);

@@ -193,6 +193,8 @@ class Pipeline {
   }
   // `special`: the client may have a route of his own.
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client, bool special) const {
+    const uint32_t quick = teal_route_quick(&view_->route_default, family, &client, special);
+    if (TEAL_LIKELY(quick != 0)) return view_->hops[quick];
     const teal_route_lengths& lengths = view_->route_lengths;
     return view_->hops[teal_route_find(view_->routes, view_->route_mask, &lengths, secret_, family, &client, 0,
                                        teal_route_first(&lengths, family, special))];

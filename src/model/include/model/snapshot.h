@@ -34,6 +34,7 @@ struct View {
   uint32_t route_mask = 0;  // slots - 1
   teal_route_lengths route_lengths{};
   teal_route_lengths previews{};
+  teal_route_default route_default{};
   const teal_hop* hops = nullptr;  // by the route table's index; 0: no route
   uint32_t hop_count = 0;
   uint64_t local[TEAL_FILTER_BITS / 64]{};    // filter of the host's own addresses
