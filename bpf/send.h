@@ -128,7 +128,7 @@ TEAL_INLINE int teal_send_tunnel(struct teal_trip *t, const struct teal_backend 
   uint8_t *ip = data + front;
   TEAL_KEEP(ip);
   if (data + 22 > end || ip + sizeof(struct teal_ipv6) > end) return teal_drop(t, TEAL_DROP_truncated);
-  teal_write_tunnel(ip, b, t->family, traffic_class, t->pkt.l3_len, teal_swap16((uint16_t)t->cpu->tunnel_id++));
+  teal_write_tunnel(ip, b, t->family, traffic_class, t->pkt.l3_len);
   teal_write_eth(data, hop, b->family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
   return teal_leave(t, hop, t->pkt.l3_len + outer + front);
 }

@@ -63,8 +63,7 @@ void parse_and_rewrite(const Shape& shape, BenchWorld& world) {
   count("rewrite ipip ipv" + ip, [&] {
     for (uint32_t i = 0; i < times; i++) {
       uint8_t* outer = data + pkt.l3 - teal_tunnel_len(shape.family);
-      teal_write_tunnel(outer, &backend, shape.family, teal_traffic_class(data + pkt.l3, shape.family), pkt.l3_len,
-                        static_cast<uint16_t>(i));
+      teal_write_tunnel(outer, &backend, shape.family, teal_traffic_class(data + pkt.l3, shape.family), pkt.l3_len);
       keep(*outer);
     }
   });

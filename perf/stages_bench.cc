@@ -154,9 +154,8 @@ void ipip(benchmark::State& state, uint8_t family) {
   const BenchWorld& world = world_of(shape);
   const teal_backend& backend = world.view().backends[world.backend_of(0)];
   uint8_t* outer = f.bytes + f.pkt.l3 - teal_tunnel_len(family);
-  uint16_t id = 0;
   for (auto _ : state) {
-    teal_write_tunnel(outer, &backend, family, teal_traffic_class(f.bytes + f.pkt.l3, family), f.pkt.l3_len, id++);
+    teal_write_tunnel(outer, &backend, family, teal_traffic_class(f.bytes + f.pkt.l3, family), f.pkt.l3_len);
     teal_write_eth(outer - teal_eth_len(&backend.hop), &backend.hop, family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
     benchmark::ClobberMemory();
   }

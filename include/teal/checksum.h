@@ -10,9 +10,9 @@
 
 /* Folds a sum of up to 2^16 words to 16 bits. A number that is added to itself with its halves exchanged has their sum in
  * the upper half, the carry brought back. */
+TEAL_INLINE uint16_t teal_csum_fold32(uint32_t sum) { return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16); }
 TEAL_INLINE uint16_t teal_csum_fold(uint64_t sum) {
-  uint32_t s = (uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32);
-  return (uint16_t)((s + (s << 16 | s >> 16)) >> 16);
+  return teal_csum_fold32((uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32));
 }
 
 /* The difference to a sum when `from` becomes `to`; differences add up. */

@@ -214,23 +214,31 @@ TEAL_INLINE uint32_t teal_tunnel_len(uint32_t family) {
   return family == 4 ? (uint32_t)sizeof(struct teal_ipv4) : (uint32_t)sizeof(struct teal_ipv6);
 }
 
+/* The outer IPv4 header but for what differs, in words as they lie in memory: version and length; DF; TTL. The
+ * identification is 0, which it may be where DF is set (RFC 6864, section 4.1). */
+#define TEAL_TUNNEL4_A 0x45u
+#define TEAL_TUNNEL4_B ((uint32_t)teal_swap16(TEAL_IPV4_DF) << 16)
+#define TEAL_TUNNEL4_C(inner_family) (TEAL_TUNNEL_TTL | ((inner_family) == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6) << 8)
+
+TEAL_INLINE struct teal_tunnel4 teal_tunnel4_of(teal_be32 src, teal_be32 dst) {
+  struct teal_tunnel4 t = {src, dst, 0};
+  t.sum = teal_csum_fold((uint64_t)TEAL_TUNNEL4_A + TEAL_TUNNEL4_B + TEAL_TUNNEL4_C(4) + src + dst);
+  return t;
+}
+
 /* Writes the outer header (RFC 2003, RFC 2473, RFC 4213) of a packet of `inner_len` bytes and `inner_family` at `outer`.
  * DF is set: an outer fragment would be reassembled by the backend at the cost that teal is there to spare it. DSCP and
  * ECN are the inner packet's (RFC 6040, normal mode). */
-TEAL_INLINE void teal_write_tunnel4(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
-                                    uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
-  /* Summed up before it is written: to load what has just been stored in pieces would wait for the stores. */
-  uint16_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4)));
-  uint32_t a = 0x45u | (uint32_t)traffic_class << 8 | (uint32_t)total << 16;
-  uint32_t b = (uint32_t)id | (uint32_t)teal_swap16(TEAL_IPV4_DF) << 16;
-  uint32_t c = TEAL_TUNNEL_TTL | (uint32_t)(inner_family == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6) << 8;
-  uint64_t sum = (uint64_t)a + b + c + backend->tunnel_source.v4 + backend->addr.v4;
-  c |= (uint32_t)(uint16_t)~teal_csum_fold(sum) << 16;
+TEAL_INLINE void teal_write_tunnel4(uint8_t *outer, const struct teal_tunnel4 *to, uint32_t inner_family,
+                                    uint8_t traffic_class, uint32_t inner_len) {
+  uint32_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4))), tos = (uint32_t)traffic_class << 8;
+  uint32_t a = TEAL_TUNNEL4_A | tos | total << 16, b = TEAL_TUNNEL4_B, c = TEAL_TUNNEL4_C(inner_family);
+  uint32_t sum = to->sum + tos + total + (c - TEAL_TUNNEL4_C(4));
+  c |= (uint32_t)(uint16_t)~teal_csum_fold32(sum) << 16;
   TEAL_COPY(outer, &a, 4);
   TEAL_COPY(outer + 4, &b, 4);
   TEAL_COPY(outer + 8, &c, 4);
-  TEAL_COPY(outer + 12, &backend->tunnel_source, 4);
-  TEAL_COPY(outer + 16, &backend->addr, 4);
+  TEAL_COPY(outer + 12, to, 8); /* both addresses */
 }
 
 TEAL_INLINE void teal_write_tunnel6(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
@@ -244,11 +252,11 @@ TEAL_INLINE void teal_write_tunnel6(uint8_t *outer, const struct teal_backend *b
   TEAL_COPY(ip->dst, &backend->addr, 16);
 }
 
-/* By the backend's family; `id`: of an outer IPv4 header. */
+/* By the backend's family. */
 TEAL_INLINE void teal_write_tunnel(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
-                                   uint8_t traffic_class, uint32_t inner_len, uint16_t id) {
+                                   uint8_t traffic_class, uint32_t inner_len) {
   if (TEAL_LIKELY(backend->family == 4))
-    teal_write_tunnel4(outer, backend, inner_family, traffic_class, inner_len, id);
+    teal_write_tunnel4(outer, &backend->tunnel4, inner_family, traffic_class, inner_len);
   else
     teal_write_tunnel6(outer, backend, inner_family, traffic_class, inner_len);
 }

@@ -68,10 +68,17 @@ struct teal_nat_sums {
   uint16_t l4; /* of addresses and ports (TCP, UDP) */
 };
 
+/* A tunnel over IPv4. */
+struct teal_tunnel4 {
+  teal_be32 src, dst; /* as they lie in the outer header */
+  uint16_t sum;       /* of what its headers have in common (teal_tunnel4_of()) */
+};
+
 struct teal_backend {
   struct teal_addr addr;
   union {
-    struct teal_addr tunnel_source; /* ipip: outer source, of addr's family */
+    struct teal_addr tunnel_source; /* ipip over IPv6: outer source */
+    struct teal_tunnel4 tunnel4;    /* ipip over IPv4 */
     struct teal_nat_sums sums;      /* nat: the service's VIP and port become addr and port */
   };
   struct teal_hop hop;

@@ -89,7 +89,6 @@ TEAL_INLINE uint32_t teal_xdp_port_hash(uint32_t ifindex) { return (ifindex * 0x
 /* Of one CPU; written by the program that runs on it. `turn` is odd while one runs: what a publisher waits for. */
 struct teal_xdp_cpu {
   uint64_t turn;
-  uint64_t tunnel_id;
   uint64_t drop[TEAL_DROP_COUNT];
   uint64_t event[TEAL_EV_COUNT];
   struct teal_service_counts service[TEAL_SERVICES] __attribute__((aligned(64)));

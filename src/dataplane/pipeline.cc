@@ -221,8 +221,7 @@ TEAL_HOT void Pipeline::encapsulate(rte_mbuf* m, uint16_t l3, uint8_t family, co
   char* frame = rte_pktmbuf_prepend(m, static_cast<uint16_t>(eth_len + outer_len - l3));
   if (TEAL_UNLIKELY(frame == nullptr)) return sink_.drop(m, TEAL_DROP_no_room);
   auto* outer = reinterpret_cast<uint8_t*>(frame) + eth_len;
-  teal_write_tunnel(outer, &to, family, teal_traffic_class(outer + outer_len, family), inner_len,
-                    teal_swap16(tunnel_id_++));
+  teal_write_tunnel(outer, &to, family, teal_traffic_class(outer + outer_len, family), inner_len);
   teal_write_eth(reinterpret_cast<uint8_t*>(frame), &hop, to.family == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
   m->ol_flags = 0;
   sink_.send(hop.port, m);

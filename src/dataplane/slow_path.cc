@@ -157,7 +157,7 @@ void Pipeline::emit_fragments(Item& item, const teal_hop& hop, const teal_backen
                                  shared_.pools.indirect);
   }
   if (n < 0) return sink_.drop(m, TEAL_DROP_no_room);
-  const uint32_t id = static_cast<uint32_t>(tsc_) ^ tunnel_id_++;
+  const uint32_t id = static_cast<uint32_t>(tsc_) ^ fragment_id_++;
   for (int i = 0; i < n; i++) {
     if (item.pkt.family == 4) {
       auto* ip = rte_pktmbuf_mtod(pieces[i], teal_ipv4*);

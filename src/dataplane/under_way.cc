@@ -172,7 +172,7 @@ TEAL_HOT bool Pipeline::encapsulate_under_way(Item& item, const teal_backend& to
   if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return false;
   const uint8_t traffic_class = teal_traffic_class(ip, family);
   if (outer == 4)
-    teal_write_tunnel4(ip - head, &to, family, traffic_class, l3_len, teal_swap16(tunnel_id_++));
+    teal_write_tunnel4(ip - head, &to.tunnel4, family, traffic_class, l3_len);
   else
     teal_write_tunnel6(ip - head, &to, family, traffic_class, l3_len);
   teal_write_eth_plain(item.data - head, &to.hop, outer == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);

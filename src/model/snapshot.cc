@@ -143,10 +143,13 @@ void Snapshot::add_backends(const SnapshotInput& input) {
     out.hop = at->second.hop;
     const Address& configured = out.family == 4 ? input.engine.tunnel_source_ipv4 : input.engine.tunnel_source_ipv6;
     const teal_service& s = services_[b.service];
+    const teal_addr source = (configured ? configured : at->second.source).raw();
     if (s.forward == TEAL_FORWARD_nat)
       out.sums = teal_nat_sums_of(s.family, &s.vip, s.port, &out.addr, out.port);
+    else if (out.family == 4)
+      out.tunnel4 = teal_tunnel4_of(source.v4, out.addr.v4);
     else
-      out.tunnel_source = (configured ? configured : at->second.source).raw();
+      out.tunnel_source = source;
   }
 }
 

@@ -140,10 +140,6 @@ for n in (V4, V6):
     c.send("too big", 0, from_router(e), out(1, to_backend(n.blue, e)), events={"icmp_errors": 1})
 
     c = Case(f"icmp_ipip/{v}", [service(n, forward="ipip")], "an error goes through the tunnel too")
-    c.send("SYN", 0, from_router(p), {**out(1, to_backend(n.blue, (
-        IP(src=n.tunnel_source, dst=n.blue, ttl=64, id=0, flags="DF", proto=4) if n.v4 else
-        IPv6(src=n.tunnel_source, dst=n.blue, hlim=64, nh=41)) / changed(p))), "mask": [[18, 2], [24, 2]] if n.v4 else []})
+    c.send("SYN", 0, from_router(p), tunnel(n, n.blue, changed(p)))
     inner = error(hop, n.vip, bytes(seen), 63)
-    c.send("too big", 0, from_router(error(hop, n.vip, bytes(seen))), {**out(1, to_backend(n.blue, (
-        IP(src=n.tunnel_source, dst=n.blue, ttl=64, id=0, flags="DF", proto=4) if n.v4 else
-        IPv6(src=n.tunnel_source, dst=n.blue, hlim=64, nh=41)) / inner)), "mask": [[18, 2], [24, 2]] if n.v4 else []})
+    c.send("too big", 0, from_router(error(hop, n.vip, bytes(seen))), tunnel(n, n.blue, inner))

@@ -248,7 +248,7 @@ class Pipeline {
   rte_ip_frag_tbl* fragments_ = nullptr;
   rte_ip_frag_death_row* death_row_ = nullptr;
   uint64_t icmp_tokens_ = 0, icmp_refill_tsc_ = 0;
-  uint16_t tunnel_id_ = 0;
+  uint16_t fragment_id_ = 0;
 
   struct Held {
     rte_mbuf* m;
