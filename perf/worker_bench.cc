@@ -32,7 +32,15 @@ struct Options {
 struct Row {
   WorkerSubject subject;
   std::vector<double> net, raw, floor;  // cycles a packet, by round
+  std::vector<double> model;            // net, of Model; empty where it cannot stand in
 };
+
+bool has_model(const WorkerSubject& s) {
+  const Traffic& t = s.traffic;
+  return s.shape.services == 1 && s.shape.backends <= 4 && s.shape.family == 4 &&
+         s.shape.forward != model::Forward::l2dsr && t.reply_percent == 0 && t.syn_percent == 0 &&
+         t.pick == Pick::uniform && t.sizes == Sizes::least && t.burst == dataplane::burst;
+}
 
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
@@ -54,6 +62,9 @@ void measure(std::vector<Row*> rows, const Options& o, std::vector<double>& yard
   std::vector<std::unique_ptr<Source>> sources;
   for (const Row* row : rows)
     sources.push_back(std::make_unique<Source>(world, row->subject.traffic, lane.pool(), flows));
+  std::unique_ptr<Model> bare;
+  if (std::any_of(rows.begin(), rows.end(), [](const Row* row) { return has_model(row->subject); }))
+    bare = std::make_unique<Model>(world, flows, o.load);
   for (uint32_t round = 0; round <= o.rounds; round++) {
     if (round > 0) yardstick.push_back(yardstick_cycles());
     for (size_t i = 0; i < rows.size(); i++) {
@@ -63,7 +74,10 @@ void measure(std::vector<Row*> rows, const Options& o, std::vector<double>& yard
       sources[i]->set_fresh(flows);
       const double floor = lane.floor(*sources[i], traffic, o.packets).cycles;
       sources[i]->set_fresh(flows);
+      const double model =
+          has_model(rows[i]->subject) ? lane.floor(*sources[i], traffic, o.packets, bare.get()).cycles : 0;
       if (round == 0) continue;  // warms up
+      if (model > 0) rows[i]->model.push_back(model - floor);
       rows[i]->raw.push_back(raw);
       rows[i]->floor.push_back(floor);
       rows[i]->net.push_back(raw - floor);
@@ -73,14 +87,16 @@ void measure(std::vector<Row*> rows, const Options& o, std::vector<double>& yard
 
 nlohmann::json report(const std::vector<Row>& rows) {
   nlohmann::json out = nlohmann::json::array();
-  std::fprintf(stderr, "%-22s %-3s %9s %8s %8s %5s %4s  %8s %8s %8s %8s\n", "cycles a packet", "IP", "flows",
-               "services", "backends", "burst", "SYN", "net", "least", "most", "floor");
+  std::fprintf(stderr, "%-22s %-3s %9s %8s %8s %5s %4s  %8s %8s %8s %8s %8s\n", "cycles a packet", "IP", "flows",
+               "services", "backends", "burst", "SYN", "net", "least", "most", "floor", "model");
   for (const Row& row : rows) {
     const auto& [name, shape, traffic] = row.subject;
     const auto [least, most] = std::minmax_element(row.net.begin(), row.net.end());
-    std::fprintf(stderr, "%-22s %-3d %9u %8u %8u %5u %4u  %8.1f %8.1f %8.1f %8.1f\n", name.c_str(), shape.family,
+    char bare[16] = "-";
+    if (!row.model.empty()) std::snprintf(bare, sizeof(bare), "%.1f", median(row.model));
+    std::fprintf(stderr, "%-22s %-3d %9u %8u %8u %5u %4u  %8.1f %8.1f %8.1f %8.1f %8s\n", name.c_str(), shape.family,
                  traffic.flows, shape.services, shape.backends, traffic.burst, traffic.syn_percent, median(row.net),
-                 *least, *most, median(row.floor));
+                 *least, *most, median(row.floor), bare);
     out.push_back({{"subject", name},
                    {"forward", forward_name(shape.forward)},
                    {"ip", shape.family},
@@ -92,6 +108,7 @@ nlohmann::json report(const std::vector<Row>& rows) {
                    {"net_cycles", row.net},
                    {"raw_cycles", row.raw},
                    {"floor_cycles", row.floor}});
+    if (!row.model.empty()) out.back()["model_cycles"] = row.model;  // net
   }
   return out;
 }
@@ -142,7 +159,7 @@ int main(int argc, char** argv) {
   start_dpdk(two ? 2 : 1);
   std::vector<Row> rows;
   for (auto& s : worker_subjects(o.flows, o.services, o.backends))
-    if (s.name.find(o.only) != std::string::npos) rows.push_back({std::move(s), {}, {}, {}});
+    if (s.name.find(o.only) != std::string::npos) rows.push_back({std::move(s), {}, {}, {}, {}});
   if (rows.empty()) throw std::runtime_error("--only " + o.only + ": no subject has that in its name");
   std::vector<double> yardstick;
   std::vector<char> done(rows.size());
@@ -170,15 +187,17 @@ int main(int argc, char** argv) {
   nlohmann::json beside;
   if (two && o.only.empty()) {
     const uint32_t flows = o.flows.back();
-    const std::vector<double> percent = measure_sweep_beside(flows, o.rounds, o.packets, o.packets_per_s);
+    const SweepBeside percent = measure_sweep_beside(flows, o.rounds, o.packets, o.packets_per_s);
     const Churn churn = measure_churn(o.churn_per_s, o.churn_s, tsc_per_ns());
-    std::fprintf(stderr, "a sweep of %u flows beside it: a packet costs %.1f %% more\n", flows, median(percent));
+    std::fprintf(stderr, "a sweep of %u flows beside it: a packet costs %.1f %% more; with teald's pauses %.1f %%\n",
+                 flows, median(percent.without_pauses), median(percent.as_teald));
     std::fprintf(
         stderr, "new flows, deleted by a sweep: %.2f M/s (slowest window %.2f), at most %llu entries, %llu untracked\n",
         median(churn.mflows_per_s), *std::min_element(churn.mflows_per_s.begin(), churn.mflows_per_s.end()),
         static_cast<unsigned long long>(churn.most_entries), static_cast<unsigned long long>(churn.untracked));
     beside = {{"sweep_flows", flows},
-              {"sweep_percent", percent},
+              {"sweep_percent", percent.without_pauses},
+              {"paced_sweep_percent", percent.as_teald},
               {"churn_clock_per_s", o.churn_per_s},
               {"churn_mflows_per_s", churn.mflows_per_s},
               {"churn_untracked", churn.untracked}};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -14,20 +15,27 @@
 namespace teal::perf {
 namespace {
 
-constexpr uint32_t slice = 1 << 14;  // buckets a step
+using std::chrono::steady_clock;
+
+constexpr uint32_t slice = 1 << 14;  // buckets a step, where there are no pauses
+enum class Pace : uint8_t { without_pauses, as_teald };
 
 // Walks the table over and over on a thread of its own, until it goes away.
 class Sweeping {
  public:
-  Sweeping(BenchWorld& world, uint32_t half_open_ticks) : sweeper_(world.table(), world.secret()) {
+  Sweeping(BenchWorld& world, uint32_t half_open_ticks, Pace pace) : sweeper_(world.table(), world.secret()) {
     std::vector<flow::Ageing> ageing(world.view().service_count);
     for (auto& a : ageing) {
       a.timeout.fill(1u << 20);
       a.timeout[TEAL_TIMEOUT_half_open] = half_open_ticks;
     }
-    thread_ = std::thread([this, &world, ageing] {
-      while (!stop_)
-        if (sweeper_.step(slice, TEAL_LOAD(&world.storage().head().tick), ageing)) entries_ = sweeper_.census().entries;
+    thread_ = std::thread([this, &world, ageing, pace] {
+      const uint32_t buckets = pace == Pace::as_teald ? world.table().bucket_count() / 100 + 1 : slice;
+      for (auto next = steady_clock::now(); !stop_; next += std::chrono::milliseconds(10)) {
+        if (sweeper_.step(buckets, TEAL_LOAD(&world.storage().head().tick), ageing))
+          entries_ = sweeper_.census().entries;
+        if (pace == Pace::as_teald) std::this_thread::sleep_until(next);
+      }
     });
   }
   ~Sweeping() {
@@ -47,23 +55,27 @@ class Sweeping {
 
 }  // namespace
 
-std::vector<double> measure_sweep_beside(uint32_t flows, uint32_t rounds, uint32_t packets, double packets_per_s) {
+SweepBeside measure_sweep_beside(uint32_t flows, uint32_t rounds, uint32_t packets, double packets_per_s) {
   BenchWorld world({}, 2ull * flows);
   world.enter(0, flows, world.storage().now());
   Lane lane(world, 0);
   Traffic traffic;
   traffic.flows = flows;
   Source source(world, traffic, lane.pool(), flows);
-  std::vector<double> percent;
-  for (uint32_t round = 0; round <= rounds; round++) {
-    const double alone = lane.forward(source, traffic, packets, packets_per_s).cycles;
-    double beside = 0;
-    {
-      const Sweeping sweeping(world, 1u << 20);
-      beside = lane.forward(source, traffic, packets, packets_per_s).cycles;
+  const auto window = [&] { return lane.forward(source, traffic, 4 * packets, packets_per_s).cycles; };
+  SweepBeside percent;
+  for (uint32_t round = 0; round <= rounds; round++)
+    for (const Pace pace : {Pace::without_pauses, Pace::as_teald}) {
+      const double before = window();
+      double beside = 0;
+      {
+        const Sweeping sweeping(world, 1u << 20, pace);
+        beside = window();
+      }
+      const double alone = (before + window()) / 2;  // on both sides of it: a machine's speed drifts
+      auto& out = pace == Pace::as_teald ? percent.as_teald : percent.without_pauses;
+      if (round > 0) out.push_back((beside / alone - 1) * 100);  // the first warms up
     }
-    if (round > 0) percent.push_back((beside / alone - 1) * 100);  // the first warms up
-  }
   return percent;
 }
 
@@ -75,7 +87,7 @@ Churn measure_churn(double flows_per_s, uint32_t seconds, double tsc_per_ns) {
   Traffic traffic;
   traffic.syn_percent = 100;
   Source source(world, traffic, lane.pool(), 0);
-  const Sweeping sweeping(world, TEAL_TICKS_PER_S);
+  const Sweeping sweeping(world, TEAL_TICKS_PER_S, Pace::without_pauses);
   Churn churn;
   for (uint32_t i = 0; i < seconds * windows_a_second; i++) {
     const double cycles = lane.forward(source, traffic, window, flows_per_s).cycles;

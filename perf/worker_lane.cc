@@ -126,17 +126,21 @@ Window Lane::forward(Source& source, const Traffic& traffic, uint64_t packets, d
   return {thread_cycles(ns) / static_cast<double>(done), done};
 }
 
-Window Lane::floor(Source& source, const Traffic& traffic, uint64_t packets) {
+Window Lane::floor(Source& source, const Traffic& traffic, uint64_t packets, Model* model) {
   rte_mbuf* burst[dataplane::burst];
+  const uint64_t strangers = model != nullptr ? model->strangers() : 0;
   uint64_t done = 0;
   const uint64_t from = thread_cpu_ns();
   while (done < packets) {
     if (!source.fill(burst, traffic.burst)) fail("the pool ran dry");
+    if (model != nullptr) model->forward(burst, traffic.burst);
     if (rte_eth_tx_burst(0, queue_, burst, static_cast<uint16_t>(traffic.burst)) != traffic.burst)
       fail("net_null did not take a burst");
     done += traffic.burst;
   }
-  return {thread_cycles(thread_cpu_ns() - from) / static_cast<double>(done), done};
+  const uint64_t ns = thread_cpu_ns() - from;
+  if (model != nullptr && model->strangers() - strangers > done / 50) fail("the model knows too few of the packets");
+  return {thread_cycles(ns) / static_cast<double>(done), done};
 }
 
 }  // namespace teal::perf

@@ -8,6 +8,7 @@
 
 #include "bench_world.h"
 #include "dataplane/pipeline.h"
+#include "worker_model.h"
 #include "worker_source.h"
 
 namespace teal::perf {
@@ -32,7 +33,8 @@ class Lane {
   // Sends packets through the stages, or without them. The clock of the stages moves on by a second each
   // `packets_per_s` packets. Throws std::runtime_error when not every packet became what `traffic` is about.
   Window forward(Source& source, const Traffic& traffic, uint64_t packets, double packets_per_s);
-  Window floor(Source& source, const Traffic& traffic, uint64_t packets);
+  // `model`: stands in the place of the stages.
+  Window floor(Source& source, const Traffic& traffic, uint64_t packets, Model* model = nullptr);
 
   // Of the flows that SYNs began. Removes them from the table again.
   void forget(uint32_t first, uint32_t end) { world_.remove(first, end); }

@@ -21,6 +21,11 @@ def net(row):
     return low(row["raw_cycles"]) - low(row["floor_cycles"])
 
 
+def low_times_bare(row):
+    """What it costs as a multiple of the bare cost, None where that was not measured."""
+    return net(row) / low(row["model_cycles"]) if row.get("model_cycles") else None
+
+
 def ratios(old, new):
     """Rows of two documents of teal-worker-bench --json -> [(subject, IP, percent of SYNs, figures)], of bursts of 32 and what both have."""
     def key(row):
@@ -31,7 +36,7 @@ def ratios(old, new):
         if row["burst"] != 32 or key(row) not in there:
             continue
         other = there[key(row)]
-        figures = {"old": net(row), "new": net(other), "ratio": net(other) / net(row),
+        figures = {"old": net(row), "new": net(other), "ratio": net(other) / net(row), "times_bare": low_times_bare(other),
                    "of_medians": statistics.median(other["net_cycles"]) / statistics.median(row["net_cycles"])}
         name = row["subject"] + (f", {row['services']} services" if row["services"] > 1 else "") + (
             f", {row['backends']} backends" if row["backends"] > 4 else "")

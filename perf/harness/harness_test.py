@@ -13,6 +13,7 @@ import xml.dom.minidom
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
+import bare  # noqa: E402
 import beside  # noqa: E402
 import compare  # noqa: E402
 import load_account  # noqa: E402
@@ -66,6 +67,14 @@ class Beside(unittest.TestCase):
         old = {"rows": [self.row([9], [1], flows=7), self.row([9], [1], burst=4), self.row([9], [1], services=100)]}
         new = {"rows": [self.row([5], [1]), self.row([5], [1], burst=4), self.row([5], [1], services=100)]}
         self.assertEqual([r[0] for r in beside.ratios(old, new)], ["nat, 100 services"])
+
+    def test_multiples_of_the_bare_cost(self):
+        measured = self.row([150, 300, 152], [50, 100, 50], model_cycles=[50, 80, 60])
+        self.assertEqual(bare.times(measured), [2.0, 2.5, 1.7])
+        self.assertEqual(beside.low_times_bare(measured), 2.0)  # 100 and 50
+        self.assertIsNone(beside.low_times_bare(self.row([9], [1])))
+        self.assertAlmostEqual(bare.asked("ipip", 1000), 1.667, 3)
+        self.assertIsNone(bare.asked("l2dsr", 1000))
 
 
 class Statistics(unittest.TestCase):

@@ -4,7 +4,9 @@ import json
 import os
 import tempfile
 
+import bare
 from paths import program, run
+from results import short
 
 TARGETS = ["perf/teal-worker-bench"]
 
@@ -22,11 +24,21 @@ def run_part(context):
     for row in document["rows"]:
         params = {k: row[k] for k in ("ip", "flows", "services", "backends", "burst", "syn_percent")}
         context.results.add("worker", row["subject"], row["net_cycles"], "cycles a packet", floor=row["floor_cycles"], **params)
+        if "model_cycles" in row:
+            context.results.add("worker", f"{row['subject']}: bare cost", row["model_cycles"], "cycles a packet", floor=row["floor_cycles"],
+                                **params)
+            found = context.results.add("worker", f"{row['subject']}, times its bare cost", bare.times(row), "times", **params)
+            asked = bare.asked(row["forward"], row["flows"])
+            if asked:
+                context.results.note("worker", f"{row['subject']} at {short(row['flows'])} flows: {found['median']:.2f} times its bare cost, "
+                                     f"asked for: {asked:.2f}")
     for row in document["scaling"]:
         context.results.add("worker", f"two workers against one: {row['subject']}", row["speedup"], "times", "more", flows=row["flows"])
     beside = document["beside"]
     if beside:
         context.results.add("worker", "what a packet costs more beside a sweep without pauses", beside["sweep_percent"], "%",
+                            flows=beside["sweep_flows"])
+        context.results.add("worker", "what a packet costs more beside teald's sweep", beside["paced_sweep_percent"], "%",
                             flows=beside["sweep_flows"])
         figures = beside["churn_mflows_per_s"]
         fifth = max(1, len(figures) // 5)
