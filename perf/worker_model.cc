@@ -73,7 +73,7 @@ inline uint64_t* Model::find(Bucket& b, uint64_t key) {
 
 Model::Model(const BenchWorld& world, uint32_t flows, uint32_t load)
     : tunnel_(world.shape().forward == model::Forward::ipip) {
-  count_ = std::max(1u, static_cast<uint32_t>(uint64_t{flows} * 100 / load / 4));
+  count_ = std::max(1u, static_cast<uint32_t>(uint64_t{flows} * 100 / std::min(load, 50u) / 4));
   const size_t bytes = (count_ * sizeof(Bucket) + huge_page - 1) / huge_page * huge_page;
   buckets_.reset(static_cast<Bucket*>(std::aligned_alloc(huge_page, bytes)));
   if (!buckets_) throw std::runtime_error("no memory for the model's table");

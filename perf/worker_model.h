@@ -19,7 +19,7 @@ namespace teal::perf {
 class Model {
  public:
   // Enters flows 0 to `flows` - 1 of `world`, which has one service, NAT or IPIP, and IPv4, at `load` percent of the
-  // slots. Throws std::runtime_error.
+  // slots, but no more than half of them: it displaces nobody. Throws std::runtime_error.
   Model(const BenchWorld& world, uint32_t flows, uint32_t load);
 
   // Rewrites all of a burst of at most 64 in place. What it throws away is counted and stays as it is.

@@ -44,12 +44,12 @@ def ratios(old, new):
     return out
 
 
-def measure(programs, only, flows, rounds, cpu):
+def measure(programs, only, flows, rounds, cpu, load):
     """-> the documents of both. SCHED_BATCH: time slices long enough that the caches are each program's own."""
     with tempfile.TemporaryDirectory(prefix="teal-perf-") as directory:
         files = [os.path.join(directory, f"{i}.json") for i in range(len(programs))]
-        running = [subprocess.Popen(["taskset", "-c", str(cpu), "chrt", "-b", "0", program, "--flows", str(flows), "--rounds",
-                                     str(rounds), "--packets", str(PACKETS), "--only", only, "--json", file],
+        running = [subprocess.Popen(["taskset", "-c", str(cpu), "chrt", "-b", "0", program, "--flows", str(flows), "--load",
+                                     str(load), "--rounds", str(rounds), "--packets", str(PACKETS), "--only", only, "--json", file],
                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
                    for program, file in zip(programs, files)]
         try:

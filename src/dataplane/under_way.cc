@@ -140,9 +140,18 @@ TEAL_HOT void Pipeline::resolve(Item& item) const {
   } else {
     if (TEAL_UNLIKELY(!item.steady)) return;
     backend = flow::Table::steady_in(table_.bucket(item.first), item.key, now_);
+    if (TEAL_UNLIKELY(backend == 0)) backend = refresh(item);
     if (TEAL_UNLIKELY(backend == 0)) return rte_prefetch0(table_.second(item.key.hash));
   }
   if (item.dir == TEAL_TO_BACKEND || backend == item.backend) item.direct = backend;
+}
+
+// A connection that was not seen for a second: nothing changes but its entry's stamp. 0: more than that does. (A change
+// of an entry refreshes its client's affinity too: that is the long way's.)
+[[gnu::noinline]] uint16_t Pipeline::refresh(const Item& item) const {
+  if (view_->services[item.service].flags & TEAL_SERVICE_AFFINITY) return 0;
+  return flow::Table::refreshed_in(table_.bucket(item.first), item.key, now_,
+                                   item.dir == TEAL_TO_CLIENT ? item.backend : uint16_t{0});
 }
 
 // Stage 5 of a burst. Packets leave in the order in which they came: a flow's must not overtake each other.

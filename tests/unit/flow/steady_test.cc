@@ -8,6 +8,7 @@
 #include "teal/decide.h"
 #include "teal/rewrite.h"
 #include "teal/route.h"
+#include "teal/settled.h"
 
 namespace teal::flow::test {
 namespace {
@@ -52,6 +53,46 @@ TEST(Steady, WhatIsSteadyIsKeptAsItIs) {
   EXPECT_GT(kept, steady);
   EXPECT_FALSE(teal_is_steady(0, TEAL_TCP_ACK, tick)) << "no entry";
   EXPECT_FALSE(teal_is_steady(teal_val(1, 0, 1, TEAL_FLOW_udp, check, tick) | TEAL_VAL_DATA, 0, tick)) << "UDP";
+}
+
+// Each state, stamps on both sides of now: what the short way writes is what any packet without SYN, FIN and RST would
+// have written, and nobody counts it.
+TEST(Steady, AStampIsBroughtUpToDateAsTheLongWayWould) {
+  const teal_service service = service_of(TEAL_FORWARD_nat);
+  const teal_flow_key key{0x0a0000010001ull, 77, check};
+  uint64_t refreshed = 0;
+  for (const uint32_t now : {1u << 20, 3 * tick, 0xfffffff0u})
+    for (uint8_t state = TEAL_FLOW_syn; state < TEAL_FLOW_STATE_COUNT; state++)
+      for (const uint64_t data : {uint64_t{0}, uint64_t{TEAL_VAL_DATA}})
+        for (int age = -3; age <= 40; age++) {
+          const uint64_t val = teal_val(7, TEAL_GREEN, 9, state, check, now - static_cast<uint32_t>(age) * tick) | data;
+          teal_bucket b{};
+          b.key[2] = key.key;
+          b.val[2] = val;
+          teal_flow_key other = key;
+          other.check ^= 1;
+          ASSERT_EQ(Table::refreshed_in(&b, other, now, 0), 0) << "another key's check bits";
+          ASSERT_EQ(Table::refreshed_in(&b, key, now, 8), 0) << "another backend's reply";
+          ASSERT_EQ(b.val[2], val);
+          const uint16_t backend = Table::refreshed_in(&b, key, now, age % 2 == 0 ? 7 : 0);
+          // What a connection under way is, its age apart.
+          ASSERT_EQ(backend, (val & TEAL_VAL_DATA) && state == TEAL_FLOW_established ? 7 : 0) << "state " << int{state};
+          if (backend == 0) {
+            ASSERT_EQ(b.val[2], val);
+            continue;
+          }
+          refreshed += b.val[2] != val;
+          for (uint8_t flags = 0; flags < 64; flags++) {
+            if (!teal_flags_settled(flags)) continue;
+            for (const uint8_t dir : {TEAL_TO_BACKEND, TEAL_TO_CLIENT})
+              for (const uint8_t two_way : {0, 1}) {
+                ASSERT_EQ(teal_decide(&service, val, TEAL_PROTO_TCP, flags, now), TEAL_ACT_KEEP);
+                ASSERT_EQ(b.val[2], teal_val_after(val, TEAL_PROTO_TCP, dir, flags, two_way, now)) << "age " << age;
+                ASSERT_EQ(teal_signals_of(val, b.val[2], dir, two_way), 0u);
+              }
+          }
+        }
+  EXPECT_EQ(refreshed, 3 * (40 - TEAL_REFRESH_TICKS + 1)) << "ages 16 to 40, at three clocks";
 }
 
 TEST(Steady, APoolIsTheOneOfThePoint) {

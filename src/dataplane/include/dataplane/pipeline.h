@@ -102,6 +102,7 @@ class Pipeline {
   template <uint8_t family>
   void fill(Item& item) const;
   void resolve(Item& item) const;
+  uint16_t refresh(const Item& item) const;
   void depart(Item* item, Item* end);
   template <uint8_t family, uint8_t outer>
   [[gnu::always_inline]] bool encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len);

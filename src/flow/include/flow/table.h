@@ -58,6 +58,21 @@ class Table {
     return teal_val_backend(v);
   }
 
+  // The same of an entry that is steady but for its stamp, which is brought up to date as teal_val_after() would.
+  // `only`: not 0: where its backend is that one.
+  static uint16_t refreshed_in(teal_bucket* b, const teal_flow_key& key, uint32_t now, uint16_t only) {
+    const unsigned same = teal_same_keys(b, key.key);
+    if (same == 0) return 0;
+    const auto i = static_cast<unsigned>(__builtin_ctz(same));
+    const uint64_t v = TEAL_LOAD(&b->val[i]);
+    const uint64_t fresh = (v & ~uint64_t{TEAL_STAMP_MASK}) | teal_stamp(TEAL_FLOW_established, now);
+    const uint16_t backend = teal_val_backend(v);
+    if (!teal_is_steady_of(fresh, key.check, now) || TEAL_LOAD(&b->key[i]) != key.key) return 0;
+    if (only != 0 && backend != only) return 0;
+    if (teal_val_age(v, now) < TEAL_REFRESH_TICKS) return backend;  // a stamp ahead of this worker's clock
+    return TEAL_CAS(&b->val[i], v, fresh) ? backend : 0;
+  }
+
   [[nodiscard]] bool has_cells() const { return cells_ != nullptr; }
   // The word of the bucket's cell; there must be cells.
   [[nodiscard]] uint32_t* cell_word(uint32_t bucket) const { return &cells_[bucket / TEAL_CELLS_A_WORD]; }
