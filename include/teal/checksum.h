@@ -8,9 +8,10 @@
 
 #include "teal/net.h"
 
-/* Folds a sum of up to 2^16 words to 16 bits. A number that is added to itself with its halves exchanged has their sum in
- * the upper half, the carry brought back. */
+/* Folds a sum of words to 16 bits, here one of 32 bits. A number that is added to itself with its halves exchanged has their
+ * sum in the upper half, the carry brought back. */
 TEAL_INLINE uint16_t teal_csum_fold32(uint32_t sum) { return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16); }
+/* The same of a sum of up to 2^16 words of 32 bits. */
 TEAL_INLINE uint16_t teal_csum_fold(uint64_t sum) {
   return teal_csum_fold32((uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32));
 }

@@ -220,6 +220,7 @@ TEAL_INLINE uint32_t teal_tunnel_len(uint32_t family) {
 #define TEAL_TUNNEL4_B ((uint32_t)teal_swap16(TEAL_IPV4_DF) << 16)
 #define TEAL_TUNNEL4_C(inner_family) (TEAL_TUNNEL_TTL | ((inner_family) == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6) << 8)
 
+/* Addresses in network order; `sum` is of an IPv4 packet inside without DSCP and ECN, its length left out. */
 TEAL_INLINE struct teal_tunnel4 teal_tunnel4_of(teal_be32 src, teal_be32 dst) {
   struct teal_tunnel4 t = {src, dst, 0};
   t.sum = teal_csum_fold((uint64_t)TEAL_TUNNEL4_A + TEAL_TUNNEL4_B + TEAL_TUNNEL4_C(4) + src + dst);

@@ -14,6 +14,13 @@
 namespace teal::model {
 namespace {
 
+teal_addr mask_of(uint32_t length) {
+  teal_addr mask;
+  for (uint32_t& word : mask.words) word = ~0u;
+  teal_addr_mask(&mask, length);
+  return mask;
+}
+
 // Slots for `n` keys. Most lookups miss (a client's address is no VIP, and no neighbour), and a miss that meets an
 // occupied slot is a branch that nobody predicts: sparse while that stays in the first-level cache.
 uint32_t slots_for(size_t n) {
@@ -229,15 +236,12 @@ void Snapshot::add_routes(const SnapshotInput& input) {
     all[{0, net}] = hop;
     const int which = net.address.family == 4 ? 0 : 1;
     const teal_addr raw = net.address.raw();
-    teal_addr mask;
-    for (uint32_t& word : mask.words) word = ~0u;
-    teal_addr_mask(&mask, net.length);
     if (net.length == 0)
       quick.hop[which] = hop;
     else if (net.length == net.address.bits())
       teal_filter_add(view_.special, &raw);
     else
-      quick.mask[which] &= mask.halves[0];
+      quick.mask[which] &= mask_of(net.length).halves[0];
   }
   for (const auto& [net, hop] : best) {
     const teal_addr raw = net.address.raw();
@@ -257,8 +261,7 @@ void Snapshot::add_routes(const SnapshotInput& input) {
       for (uint8_t l : lengths[previews][which]) {
         teal_route_lengths& list = previews ? view_.previews : view_.route_lengths;
         teal_route_length& out = list.at[which][list.count[which]++];
-        for (uint32_t& word : out.mask.words) word = ~0u;
-        teal_addr_mask(&out.mask, l);
+        out.mask = mask_of(l);
         out.length = l;
         const Prefix everywhere{{static_cast<uint8_t>(which == 0 ? 4 : 6), {}}, 0};
         if (const auto at = best.find(everywhere); l == 0 && previews == 0 && at != best.end()) out.hop = at->second;
