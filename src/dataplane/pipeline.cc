@@ -48,7 +48,7 @@ bool Pipeline::other(Item& item) {
   }
   if (TEAL_UNLIKELY(!goes_on)) return false;
   item.steady = teal_flags_settled(item.pkt.tcp_flags);
-  if (!item.steady || !may_settle(item)) rte_prefetch0(table_.bucket(item.first));
+  if (item.steady) seek_settled(item);
   if (item.pkt.tcp_flags & TEAL_TCP_SYN) await_insertion(item);
   return true;
 }

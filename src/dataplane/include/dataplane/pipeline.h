@@ -94,9 +94,9 @@ class Pipeline {
   Item* gather(rte_mbuf** packets, unsigned count, Item* end);
   template <uint8_t family>
   [[gnu::always_inline]] bool match_under_way(Item& item) const;
+  bool take_in(rte_mbuf* m, Item& item);
   template <uint8_t family>
-  [[gnu::always_inline]] bool take_in(Item& item, uint32_t len);
-  void fetch(Item& item) const;
+  [[gnu::always_inline]] bool take_under_way(Item& item, uint32_t len);
   template <uint8_t family>
   bool begin(Item& item);
   template <uint8_t family>
@@ -175,22 +175,21 @@ class Pipeline {
     counters_.event[TEAL_EV_mss_clamped] +=
         static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, end, service.mss_clamp));
   }
-  // Whether its cells may spare a packet with no SYN, FIN or RST the table. They, and the slot that decides then, are
-  // fetched.
-  [[gnu::always_inline]] bool may_settle(Item& item) const {
+  // Sets `decided` of a packet with no SYN, FIN or RST where its cells may spare it the table. They, and the slot that
+  // decides then, are fetched.
+  [[gnu::always_inline]] void seek_settled(Item& item) const {
     item.decided = nullptr;
     const teal_service& service = view_->services[item.service];
-    if (!(service.flags & TEAL_SERVICE_SETTLES)) return false;
+    if (!(service.flags & TEAL_SERVICE_SETTLES)) return;
     const uint32_t pool = TEAL_LOAD(&shared_.settled[service.group]);
-    if (pool == 0 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return false;
+    if (pool == 0 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return;
     const uint32_t table = service.maglev[(pool - 1) & 1];
-    if (TEAL_UNLIKELY(table == 0)) return false;
+    if (TEAL_UNLIKELY(table == 0)) return;
     item.decided = &view_->maglev[table][teal_maglev_slot(secret_, item.key.hash, 0, model::maglev_slots)];
     item.second = teal_bucket_second(item.key.hash, table_.bucket_count());
     rte_prefetch0(item.decided);
     rte_prefetch0(table_.cell_word(item.first));
     rte_prefetch0(table_.cell_word(item.second));
-    return true;
   }
   // `special`: the client may have a route of his own.
   [[nodiscard]] const teal_hop& client_hop(uint8_t family, const teal_addr& client, bool special) const {
