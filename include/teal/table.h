@@ -27,12 +27,14 @@ TEAL_INLINE uint32_t teal_bucket_first(uint64_t hash, uint32_t buckets) {
   return teal_reduce((uint32_t)(hash >> 32), buckets);
 }
 
-/* The other candidate; always another bucket than the first (buckets >= 2). */
-TEAL_INLINE uint32_t teal_bucket_second(uint64_t hash, uint32_t buckets) {
-  uint32_t first = teal_bucket_first(hash, buckets);
+/* The other candidate, of who knows the first; always another bucket (buckets >= 2). */
+TEAL_INLINE uint32_t teal_bucket_other(uint64_t hash, uint32_t first, uint32_t buckets) {
   uint32_t second = teal_reduce((uint32_t)hash, buckets);
-  if (second != first) return second;
+  if (TEAL_LIKELY(second != first)) return second;
   return first + 1 == buckets ? 0 : first + 1;
+}
+TEAL_INLINE uint32_t teal_bucket_second(uint64_t hash, uint32_t buckets) {
+  return teal_bucket_other(hash, teal_bucket_first(hash, buckets), buckets);
 }
 
 TEAL_INLINE uint32_t teal_lock_index(uint64_t hash, uint32_t lock_mask) { return (uint32_t)(hash >> 8) & lock_mask; }

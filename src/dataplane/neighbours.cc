@@ -22,8 +22,8 @@ void Pipeline::kernel(rte_mbuf* m, const teal_pkt& pkt) {
 
 // Whether the packet's client is the host itself.
 bool Pipeline::is_local(const Item& item) const {
-  const uint64_t key = teal_match_key(secret_, item.pkt.family, &item.client, 0, 0, TEAL_MATCH_LOCAL);
-  return teal_match_find(view_->match, view_->match_mask, secret_, key) != 0;
+  const uint64_t key = teal_match_key(&secret_, item.pkt.family, &item.client, 0, 0, TEAL_MATCH_LOCAL);
+  return teal_match_find(view_->match, view_->match_mask, &secret_, key) != 0;
 }
 
 // A packet whose next hop is not to be had, now or at all.
@@ -62,8 +62,8 @@ void Pipeline::housekeeping(const model::View& view, uint32_t now, uint64_t tsc)
 // How backends see a client that is a backend itself: an address of the hairpin prefix that carries its number, so
 // that their replies come back through teal instead of going to their neighbour (or to themselves) directly.
 bool Pipeline::hairpin_seen(uint8_t family, const teal_addr& client, teal_addr* seen) const {
-  const uint64_t key = teal_match_key(secret_, family, &client, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
-  const uint32_t number = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  const uint64_t key = teal_match_key(&secret_, family, &client, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
+  const uint32_t number = teal_match_find(view_->match, view_->match_mask, &secret_, key);
   if (number == 0 || !teal_addr_equal(&view_->backends[number].addr, &client)) return false;
   *seen = family == 4 ? view_->hairpin4 : view_->hairpin6;
   uint32_t& last = family == 4 ? seen->words[0] : seen->words[3];

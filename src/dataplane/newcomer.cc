@@ -28,7 +28,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   const teal_split& split = shared_.splits[service.group];
   const uint64_t current = TEAL_LOAD(&split.current);
   const uint64_t word = teal_deciding_split(action, current, TEAL_LOAD(&split.previous));
-  *pool = static_cast<uint8_t>(teal_split_pool(secret_, &service, &item.client, item.key.key, word));
+  *pool = static_cast<uint8_t>(teal_split_pool(&secret_, &service, &item.client, item.key.key, word));
   *generation = teal_split_generation(word);
   if (action == TEAL_ACT_ENTER && (service.flags & (TEAL_SERVICE_PREVIEW | TEAL_SERVICE_AFFINITY)))
     *pool = pool_of(item, service, word, *pool);
@@ -39,7 +39,7 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   }
   const unsigned attempts = service.flags & TEAL_SERVICE_SHARED ? 64 : 1;
   for (uint32_t i = 0; i < attempts; i++) {
-    const uint16_t backend = view_->maglev[table][teal_maglev_slot(secret_, item.key.hash, i, model::maglev_slots)];
+    const uint16_t backend = view_->maglev[table][teal_maglev_slot(&secret_, item.key.hash, i, model::maglev_slots)];
     if (attempts == 1 || action != TEAL_ACT_ENTER || !clashes(item, service, backend)) return backend;
   }
   sink_.drop(item.m, TEAL_DROP_reply_clash);
@@ -50,16 +50,16 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
 // backend could not tell the two connections apart, nor could teal their replies.
 [[gnu::noinline]] bool Pipeline::clashes(const Item& item, const teal_service& service, uint16_t backend) {
   const teal_backend& b = view_->backends[backend];
-  const uint64_t key = teal_match_key(secret_, b.family, &b.addr, b.port, service.proto, TEAL_MATCH_ENDPOINT);
-  const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  const uint64_t key = teal_match_key(&secret_, b.family, &b.addr, b.port, service.proto, TEAL_MATCH_ENDPOINT);
+  const uint32_t e = teal_match_find(view_->match, view_->match_mask, &secret_, key);
   if (e == 0) return false;
   const teal_endpoint& endpoint = view_->endpoints[e];
   for (uint32_t i = 0; i < endpoint.count; i++) {
     const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
     if (ref.service == item.service) continue;
     const teal_flow_key other = item.pkt.family == 4
-                                    ? teal_flow_key4(secret_, item.client.v4, item.pkt.sport, ref.service)
-                                    : teal_flow_key6(secret_, &item.client, item.pkt.sport, ref.service);
+                                    ? teal_flow_key4(&secret_, item.client.v4, item.pkt.sport, ref.service)
+                                    : teal_flow_key6(&secret_, &item.client, item.pkt.sport, ref.service);
     uint64_t val = 0;
     if (table_.find(other, &val) == nullptr || teal_val_backend(val) != ref.backend) continue;
     if (!teal_state_is_over(teal_val_state(val)) && !teal_flow_expired(&view_->services[ref.service], val, now_))
@@ -73,7 +73,7 @@ void Pipeline::enter(Item& item, const teal_service& service, enum teal_action a
   flow::InsertCounts counts;
   ServiceCounters& sc = counters_.service[item.service];
   const uint64_t wanted = *val;
-  const flow::Inserted result = table_.insert(*secret_, item.key, val, old, now_, counts);
+  const flow::Inserted result = table_.insert(secret_, item.key, val, old, now_, counts);
   counters_.event[TEAL_EV_flows_displaced] += counts.displaced;
   counters_.event[TEAL_EV_flows_evicted] += counts.evicted;
   switch (result) {
@@ -110,12 +110,12 @@ void Pipeline::enter(Item& item, const teal_service& service, enum teal_action a
 void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow) {
   const uint64_t split = TEAL_LOAD(&shared_.splits[service.group].current);
   if (!teal_affinity_counts(flow, split)) return;
-  const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
+  const teal_flow_key key = teal_affinity_key(&secret_, &service, &item.client, item.service);
   uint64_t entry = teal_affinity_val(flow, key.check, now_), val = 0;
   uint64_t* slot = table_.find(key, &val);
   if (slot == nullptr) {
     flow::InsertCounts counts;
-    table_.insert(*secret_, key, &entry, 0, now_, counts);
+    table_.insert(secret_, key, &entry, 0, now_, counts);
     return;
   }
   if (teal_affinity_binds(&service, val, split, now_)) {
@@ -129,11 +129,11 @@ void Pipeline::pin(const Item& item, const teal_service& service, uint64_t flow)
 [[gnu::noinline]] uint8_t Pipeline::pool_of(const Item& item, const teal_service& service, uint64_t word,
                                             uint8_t pool) const {
   if ((service.flags & TEAL_SERVICE_PREVIEW) &&
-      teal_route_find(view_->routes, view_->route_mask, &view_->previews, secret_, item.pkt.family, &item.client,
+      teal_route_find(view_->routes, view_->route_mask, &view_->previews, &secret_, item.pkt.family, &item.client,
                       item.service, 0))
     return static_cast<uint8_t>(teal_preview_pool(&service));
   if (!(service.flags & TEAL_SERVICE_AFFINITY)) return pool;
-  const teal_flow_key key = teal_affinity_key(secret_, &service, &item.client, item.service);
+  const teal_flow_key key = teal_affinity_key(&secret_, &service, &item.client, item.service);
   uint64_t val = 0;
   if (table_.find(key, &val) == nullptr || !teal_affinity_binds(&service, val, word, now_)) return pool;
   return service.maglev[teal_val_pool(val)] != 0 ? teal_val_pool(val) : pool;
@@ -145,8 +145,8 @@ bool Pipeline::find_reply(Item& item, uint64_t** slot, uint64_t* val) {
   for (uint32_t i = 0; i < endpoint.count; i++) {
     const teal_endpoint_ref& ref = view_->refs[endpoint.first + i];
     const teal_flow_key key = item.pkt.family == 4
-                                  ? teal_flow_key4(secret_, item.client.v4, item.pkt.dport, ref.service)
-                                  : teal_flow_key6(secret_, &item.client, item.pkt.dport, ref.service);
+                                  ? teal_flow_key4(&secret_, item.client.v4, item.pkt.dport, ref.service)
+                                  : teal_flow_key6(&secret_, &item.client, item.pkt.dport, ref.service);
     uint64_t v = 0;
     uint64_t* s = table_.find(key, &v);
     if (s == nullptr || teal_val_backend(v) != ref.backend) continue;

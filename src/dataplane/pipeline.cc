@@ -14,11 +14,13 @@
 namespace teal::dataplane {
 
 Pipeline::Pipeline(const Shared& shared, Counters& counters, Sink& sink)
-    : shared_(shared), counters_(counters), sink_(sink), secret_(&shared_.head->secret), table_(*shared_.table) {
+    : shared_(shared), counters_(counters), sink_(sink), secret_(shared_.head->secret), table_(*shared_.table) {
   // 1,024 datagrams at a time, each of at most RTE_LIBRTE_IP_FRAG_MAX_FRAG pieces, for up to a second.
   fragments_ = rte_ip_frag_table_create(1024, 4, 4096, rte_get_tsc_hz(), SOCKET_ID_ANY);
   death_row_ = static_cast<rte_ip_frag_death_row*>(std::calloc(1, sizeof(rte_ip_frag_death_row)));
-  for (size_t i = 0; i < macs_.size(); i++) std::memcpy(&macs_[i], shared_.ports[i].mac.data(), 6);
+  for (size_t i = 0; i < likes_.size(); i++)
+    likes_[i] = {teal_under_way_like(shared_.ports[i].mac.data(), 4),
+                 teal_under_way_like(shared_.ports[i].mac.data(), 6)};
   if (fragments_ == nullptr || death_row_ == nullptr) throw std::runtime_error("no memory for the reassembly table");
 }
 
@@ -48,7 +50,9 @@ bool Pipeline::other(Item& item) {
   }
   if (TEAL_UNLIKELY(!goes_on)) return false;
   item.steady = teal_flags_settled(item.pkt.tcp_flags);
-  if (item.steady) seek_settled(item);
+  // What a backend sends to the host itself is no reply; its flow's cells may be another's.
+  if (item.steady && !(item.dir == TEAL_TO_CLIENT && item.special && teal_in_filter(view_->local, &item.client)))
+    seek_settled(item);
   if (item.pkt.tcp_flags & TEAL_TCP_SYN) await_insertion(item);
   return true;
 }
@@ -72,8 +76,8 @@ TEAL_HOT bool Pipeline::match(Item& item, const uint8_t* ip) {
   const teal_pkt& pkt = item.pkt;
   const teal_addr dst = address_at<family>(ip, TEAL_SIDE_DST);
   const teal_addr src = address_at<family>(ip, TEAL_SIDE_SRC);
-  uint64_t key = teal_match_key(secret_, family, &dst, pkt.dport, pkt.proto, TEAL_MATCH_VIP);
-  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  uint64_t key = teal_match_key(&secret_, family, &dst, pkt.dport, pkt.proto, TEAL_MATCH_VIP);
+  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, &secret_, key);
       s != 0 && (family == 4 || teal_addr_equal(&view_->services[s].vip, &dst))) {
     if (TEAL_UNLIKELY(teal_martian(family, &src))) {
       sink_.drop(item.m, TEAL_DROP_martian_source);
@@ -82,13 +86,13 @@ TEAL_HOT bool Pipeline::match(Item& item, const uint8_t* ip) {
     item.service = static_cast<uint16_t>(s);
     item.dir = TEAL_TO_BACKEND;
     item.client = src;
-    item.key = family == 4 ? teal_flow_key4(secret_, src.v4, pkt.sport, item.service)
-                           : teal_flow_key6(secret_, &src, pkt.sport, item.service);
+    item.key = family == 4 ? teal_flow_key4(&secret_, src.v4, pkt.sport, item.service)
+                           : teal_flow_key6(&secret_, &src, pkt.sport, item.service);
     item.first = teal_bucket_first(item.key.hash, table_.bucket_count());
     return true;
   }
-  key = teal_match_key(secret_, family, &src, pkt.sport, pkt.proto, TEAL_MATCH_ENDPOINT);
-  const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  key = teal_match_key(&secret_, family, &src, pkt.sport, pkt.proto, TEAL_MATCH_ENDPOINT);
+  const uint32_t e = teal_match_find(view_->match, view_->match_mask, &secret_, key);
   // A bare SYN out of a service's port opens a connection of the backend's own; it answers nobody.
   const bool opens = pkt.proto == TEAL_PROTO_TCP && (pkt.tcp_flags & (TEAL_TCP_SYN | TEAL_TCP_ACK)) == TEAL_TCP_SYN;
   if (e == 0 || opens || (family == 6 && !teal_addr_equal(&view_->endpoints[e].addr, &src))) {
@@ -103,8 +107,8 @@ TEAL_HOT bool Pipeline::match(Item& item, const uint8_t* ip) {
   const teal_endpoint_ref& ref = view_->refs[view_->endpoints[e].first];
   item.service = ref.service;
   item.backend = ref.backend;
-  item.key = family == 4 ? teal_flow_key4(secret_, item.client.v4, pkt.dport, item.service)
-                         : teal_flow_key6(secret_, &item.client, pkt.dport, item.service);
+  item.key = family == 4 ? teal_flow_key4(&secret_, item.client.v4, pkt.dport, item.service)
+                         : teal_flow_key6(&secret_, &item.client, pkt.dport, item.service);
   item.first = teal_bucket_first(item.key.hash, table_.bucket_count());
   return true;
 }

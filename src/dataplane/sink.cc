@@ -7,21 +7,24 @@
 
 namespace teal::dataplane {
 
+Sink::Sink(Counters& counters) : counters_(counters) {
+  for (unsigned i = 0; i < lanes; i++) lanes_[i] = {packets_[i].data(), &packets_[i].back()};
+}
+
 void Sink::to_kernel(uint16_t port, rte_mbuf* m) {
-  if (taps_[port].exit.ethdev == Exit::none) return drop(m, TEAL_DROP_no_tap);
+  const unsigned lane = max_ports + port;
+  if (exits_[lane].ethdev == Exit::none) return drop(m, TEAL_DROP_no_tap);
   busy_taps_ |= 1u << port;
-  push(taps_[port], m, TEAL_DROP_tap_full);
+  push(lane, m);
 }
 
 void Sink::flush() {
   for (uint32_t left = used_ports_; left != 0; left &= left - 1)
-    if (Lane& lane = ports_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data())
-      flush(lane, TEAL_DROP_tx_full);
+    if (const auto port = static_cast<unsigned>(__builtin_ctz(left)); holds(port)) flush(port);
   for (uint32_t left = raw_ports_; left != 0; left &= left - 1)
-    ports_[static_cast<unsigned>(__builtin_ctz(left))].exit.raw->flush();
+    exits_[static_cast<unsigned>(__builtin_ctz(left))].raw->flush();
   for (uint32_t left = std::exchange(busy_taps_, 0); left != 0; left &= left - 1)
-    if (Lane& lane = taps_[static_cast<unsigned>(__builtin_ctz(left))]; lane.end != lane.packets.data())
-      flush(lane, TEAL_DROP_tap_full);
+    if (const auto lane = max_ports + static_cast<unsigned>(__builtin_ctz(left)); holds(lane)) flush(lane);
 }
 
 // How many the way out took; those at the end it did not.
@@ -38,14 +41,17 @@ unsigned Sink::transmit(const Exit& exit, rte_mbuf** packets, unsigned count) {
   return sent + rte_eth_tx_burst(exit.ethdev, queue, packets + sent, static_cast<uint16_t>(count - sent));
 }
 
-void Sink::flush(Lane& lane, enum teal_drop full) {
-  const auto count = static_cast<unsigned>(lane.end - lane.packets.data());
-  const bool tap = full == TEAL_DROP_tap_full;
+void Sink::flush(unsigned number) {
+  Lane& lane = lanes_[number];
+  rte_mbuf** const packets = packets_[number].data();
+  const auto count = static_cast<unsigned>(lane.end - packets);
+  const bool tap = number >= max_ports;
   uint64_t bytes = std::exchange(lane.bytes, 0);
-  const unsigned sent = transmit(lane.exit, lane.packets.data(), count);
+  lane.end = packets;
+  const unsigned sent = transmit(exits_[number], packets, count);
   for (unsigned i = sent; i < count; i++) {
-    bytes -= lane.packets[i]->pkt_len;
-    drop(lane.packets[i], full);
+    bytes -= packets[i]->pkt_len;
+    drop(packets[i], tap ? TEAL_DROP_tap_full : TEAL_DROP_tx_full);
   }
   if (tap) {
     counters_.event[TEAL_EV_to_kernel] += sent;
@@ -53,7 +59,6 @@ void Sink::flush(Lane& lane, enum teal_drop full) {
     counters_.event[TEAL_EV_tx_packets] += sent;
     counters_.event[TEAL_EV_tx_bytes] += bytes;
   }
-  lane.end = lane.packets.data();
 }
 
 }  // namespace teal::dataplane

@@ -22,12 +22,12 @@ void Pipeline::icmp_error(Item& item) {
   if (parsed == 0) return kernel(item.m, item.pkt);
   const uint8_t family = item.pkt.family;
   const auto key_of = [&](const teal_addr& client, teal_be16 port, uint16_t service) {
-    return family == 4 ? teal_flow_key4(secret_, client.v4, port, service)
-                       : teal_flow_key6(secret_, &client, port, service);
+    return family == 4 ? teal_flow_key4(&secret_, client.v4, port, service)
+                       : teal_flow_key6(&secret_, &client, port, service);
   };
 
-  uint64_t key = teal_match_key(secret_, family, &q.src, q.sport, q.proto, TEAL_MATCH_VIP);
-  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  uint64_t key = teal_match_key(&secret_, family, &q.src, q.sport, q.proto, TEAL_MATCH_VIP);
+  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, &secret_, key);
       s != 0 && teal_addr_equal(&view_->services[s].vip, &q.src)) {
     if (!teal_addr_equal(&q.src, &dst)) return kernel(item.m, item.pkt);
     const teal_service& service = view_->services[s];
@@ -48,8 +48,8 @@ void Pipeline::icmp_error(Item& item) {
     return emit(item, backend.hop, service.forward == TEAL_FORWARD_ipip ? &backend : nullptr);
   }
 
-  key = teal_match_key(secret_, family, &q.dst, q.dport, q.proto, TEAL_MATCH_ENDPOINT);
-  const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  key = teal_match_key(&secret_, family, &q.dst, q.dport, q.proto, TEAL_MATCH_ENDPOINT);
+  const uint32_t e = teal_match_find(view_->match, view_->match_mask, &secret_, key);
   if (e == 0 || !teal_addr_equal(&view_->endpoints[e].addr, &q.dst)) return kernel(item.m, item.pkt);
   const teal_endpoint& endpoint = view_->endpoints[e];
   teal_addr client = q.src;
@@ -76,11 +76,11 @@ void Pipeline::icmp_error(Item& item) {
 bool Pipeline::concerns_us(const Item& item) const {
   const uint8_t* data = rte_pktmbuf_mtod(item.m, const uint8_t*);
   const teal_addr dst = address_of(data, item.pkt, TEAL_SIDE_DST);
-  uint64_t key = teal_match_key(secret_, item.pkt.family, &dst, 0, 0, TEAL_MATCH_VIP_ADDRESS);
-  if (teal_match_find(view_->match, view_->match_mask, secret_, key) != 0) return true;
+  uint64_t key = teal_match_key(&secret_, item.pkt.family, &dst, 0, 0, TEAL_MATCH_VIP_ADDRESS);
+  if (teal_match_find(view_->match, view_->match_mask, &secret_, key) != 0) return true;
   const teal_addr src = address_of(data, item.pkt, TEAL_SIDE_SRC);
-  key = teal_match_key(secret_, item.pkt.family, &src, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
-  return teal_match_find(view_->match, view_->match_mask, secret_, key) != 0;
+  key = teal_match_key(&secret_, item.pkt.family, &src, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
+  return teal_match_find(view_->match, view_->match_mask, &secret_, key) != 0;
 }
 
 // Fragments of services' datagrams are put together (rte_ip_frag), so that all go where the first one goes, in whatever

@@ -21,10 +21,10 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
   now_ = now;
   tsc_ = tsc;
   port_ = port;
-  mac_ = macs_[port];
+  like_ = &likes_[port];
   Item items[burst];
   Item* const end = gather(packets, count, items);
-  for (Item* item = items; item < end; item++) resolve(*item);
+  for (Item* item = items; item < end; item++) item->direct = resolve(*item);
   depart(items, end);
 }
 
@@ -55,16 +55,18 @@ TEAL_HOT bool Pipeline::take_in(rte_mbuf* m, Item& item) {
   item.data = rte_pktmbuf_mtod(m, uint8_t*);
   const uint32_t len = m->data_len;
   if (TEAL_LIKELY(len == m->pkt_len) && TEAL_LIKELY(len >= 54)) {  // not of several buffers
-    const uint32_t family = teal_under_way_family(item.data);
-    if (TEAL_LIKELY(family == 4) ? take_under_way<4>(item, len) : family == 6 && take_under_way<6>(item, len))
-      return true;
+    if (TEAL_LIKELY(teal_is_like(item.data, &like_->ipv4))) {
+      if (TEAL_LIKELY(take_under_way<4>(item, len))) return true;
+    } else if (teal_is_like(item.data, &like_->ipv6)) {
+      if (TEAL_LIKELY(take_under_way<6>(item, len))) return true;
+    }
   }
   return other(item);
 }
 
 template <uint8_t family>
 TEAL_HOT bool Pipeline::take_under_way(Item& item, uint32_t len) {
-  const enum teal_under_way what = teal_is_under_way(item.data, len, mac_, family);
+  const enum teal_under_way what = teal_is_under_way(item.data, len, family);
   if (TEAL_UNLIKELY(what == TEAL_BEGINS)) return begin<family>(item);
   if (TEAL_UNLIKELY(what == TEAL_NOT_UNDER_WAY) || !match_under_way<family>(item)) return false;
   seek_settled(item);
@@ -78,19 +80,19 @@ TEAL_HOT bool Pipeline::match_under_way(Item& item) const {
   const teal_addr src = address_at<family>(item.data + sizeof(teal_eth), TEAL_SIDE_SRC);
   const uint8_t* l4 = item.data + TEAL_UNDER_WAY_L4(family);
   const uint16_t sport = teal_load16(l4), dport = teal_load16(l4 + 2);
-  uint64_t key = teal_match_key(secret_, family, &dst, dport, TEAL_PROTO_TCP, TEAL_MATCH_VIP);
-  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, secret_, key);
+  uint64_t key = teal_match_key(&secret_, family, &dst, dport, TEAL_PROTO_TCP, TEAL_MATCH_VIP);
+  if (const uint32_t s = teal_match_find(view_->match, view_->match_mask, &secret_, key);
       s != 0 && (family == 4 || teal_addr_equal(&view_->services[s].vip, &dst))) {
     if (TEAL_UNLIKELY(teal_martian(family, &src))) return false;
     item.service = static_cast<uint16_t>(s);
     item.under_way = family;
     item.dir = TEAL_TO_BACKEND;
     item.steady = true;
-    item.key = family == 4 ? teal_flow_key4(secret_, src.v4, sport, item.service)
-                           : teal_flow_key6(secret_, &src, sport, item.service);
+    item.key = family == 4 ? teal_flow_key4(&secret_, src.v4, sport, item.service)
+                           : teal_flow_key6(&secret_, &src, sport, item.service);
   } else {
-    key = teal_match_key(secret_, family, &src, sport, TEAL_PROTO_TCP, TEAL_MATCH_ENDPOINT);
-    const uint32_t e = teal_match_find(view_->match, view_->match_mask, secret_, key);
+    key = teal_match_key(&secret_, family, &src, sport, TEAL_PROTO_TCP, TEAL_MATCH_ENDPOINT);
+    const uint32_t e = teal_match_find(view_->match, view_->match_mask, &secret_, key);
     if (TEAL_UNLIKELY(e == 0) || (family == 6 && !teal_addr_equal(&view_->endpoints[e].addr, &src))) return false;
     item.special = in_filter<family>(view_->special, dst);
     // Clients that are backends, and what backends say to the host itself.
@@ -105,8 +107,8 @@ TEAL_HOT bool Pipeline::match_under_way(Item& item) const {
     item.service = ref.service;
     item.backend = ref.backend;
     item.sums = ref.sums;
-    item.key = family == 4 ? teal_flow_key4(secret_, dst.v4, dport, item.service)
-                           : teal_flow_key6(secret_, &dst, dport, item.service);
+    item.key = family == 4 ? teal_flow_key4(&secret_, dst.v4, dport, item.service)
+                           : teal_flow_key6(&secret_, &dst, dport, item.service);
   }
   item.first = teal_bucket_first(item.key.hash, table_.bucket_count());
   return true;
@@ -136,24 +138,25 @@ TEAL_HOT void Pipeline::fill(Item& item) const {
 }
 
 // Stages 3 and 4 for what nearly every packet is: one that changes nothing, and so needs no more than its backend. A
-// burst of these looks wait for the cache together.
-TEAL_HOT void Pipeline::resolve(Item& item) const {
-  item.direct = 0;
+// burst of these looks wait for the cache together. 0: there is more to do.
+TEAL_HOT uint16_t Pipeline::resolve(const Item& item) const {
   uint16_t backend = 0;
   if (item.decided != nullptr) {
-    // What a backend sends to the host itself is no reply; its flow's cells may be another's.
-    if (TEAL_UNLIKELY(!table_.settled(item.first, item.second)) ||
-        (TEAL_UNLIKELY(item.under_way == 0) && item.dir == TEAL_TO_CLIENT && item.special &&
-         teal_in_filter(view_->local, &item.client)))
-      return rte_prefetch0(table_.bucket(item.first));
+    if (TEAL_UNLIKELY(!table_.settled(item.first, item.second))) {
+      rte_prefetch0(table_.bucket(item.first));
+      return 0;
+    }
     backend = *item.decided;
   } else {
-    if (TEAL_UNLIKELY(!item.steady)) return;
+    if (TEAL_UNLIKELY(!item.steady)) return 0;
     backend = flow::Table::steady_in(table_.bucket(item.first), item.key, now_);
     if (TEAL_UNLIKELY(backend == 0)) backend = refresh(item);
-    if (TEAL_UNLIKELY(backend == 0)) return rte_prefetch0(table_.second(item.key.hash));
+    if (TEAL_UNLIKELY(backend == 0)) {
+      rte_prefetch0(table_.second(item.key.hash));
+      return 0;
+    }
   }
-  if (item.dir == TEAL_TO_BACKEND || backend == item.backend) item.direct = backend;
+  return item.dir == TEAL_TO_BACKEND || backend == item.backend ? backend : uint16_t{0};
 }
 
 // A connection that was not seen for a second: nothing changes but its entry's stamp. 0: more than that does. (A change
@@ -169,9 +172,10 @@ TEAL_HOT void Pipeline::depart(Item* item, Item* end) {
   for (; item < end; item++) {
     bool gone = false;
     if (TEAL_LIKELY(item->direct != 0)) {
-      if (TEAL_LIKELY(item->under_way == 4))
-        gone =
-            item->dir == TEAL_TO_BACKEND ? to_backend_under_way<4, false>(*item) : to_client_under_way<4, false>(*item);
+      if (item->under_way == 4 && item->dir == TEAL_TO_BACKEND)
+        gone = to_backend_under_way<4, false>(*item);
+      else if (item->under_way == 4)
+        gone = to_client_under_way<4, false>(*item);
       else if (item->under_way == 6)
         gone =
             item->dir == TEAL_TO_BACKEND ? to_backend_under_way<6, false>(*item) : to_client_under_way<6, false>(*item);
@@ -180,15 +184,15 @@ TEAL_HOT void Pipeline::depart(Item* item, Item* end) {
   }
 }
 
-// Puts the header of a tunnel to `to`, whose family is `outer`, in front of an IP packet of `l3_len` bytes. False:
-// there is no room, or its TTL is at its end.
+// Puts the header of a tunnel to `to`, whose family is `outer`, in front of an IP packet of `l3_len` bytes. Bytes of
+// the frame; 0: there is no room, or its TTL is at its end.
 template <uint8_t family, uint8_t outer>
-TEAL_HOT bool Pipeline::encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len) {
+TEAL_HOT uint32_t Pipeline::encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len) {
   const uint32_t head = teal_tunnel_len(outer);
   rte_mbuf* const m = item.m;
   uint8_t* const ip = item.data + sizeof(teal_eth);
-  if (TEAL_UNLIKELY(l3_len + head > to.hop.mtu) || TEAL_UNLIKELY(m->data_off < head)) return false;
-  if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return false;
+  if (TEAL_UNLIKELY(l3_len + head > to.hop.mtu) || TEAL_UNLIKELY(m->data_off < head)) return 0;
+  if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return 0;
   const uint8_t traffic_class = teal_traffic_class(ip, family);
   if (outer == 4)
     teal_write_tunnel4(ip - head, &to.tunnel4, family, traffic_class, l3_len);
@@ -200,7 +204,7 @@ TEAL_HOT bool Pipeline::encapsulate_under_way(Item& item, const teal_backend& to
   m->data_off = static_cast<uint16_t>(m->data_off - head);
   m->pkt_len = length;
   m->data_len = static_cast<uint16_t>(length);
-  return true;
+  return length;
 }
 
 // Rewrites to its backend and sends. `any`: it may be a SYN. False: something is not ordinary, and nothing has been
@@ -213,6 +217,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   uint8_t* const data = item.data;
   uint8_t* const ip = data + sizeof(teal_eth);
   const uint32_t l3_len = teal_under_way_l3_len(data, family), frame_len = item.m->pkt_len;
+  uint32_t length = frame_len;
   if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
   if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
     const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
@@ -227,9 +232,9 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
     if (TEAL_UNLIKELY(l3_len > hop.mtu)) return false;
     teal_write_macs_plain(data, &hop);
   } else {
-    const bool done = TEAL_LIKELY(backend.family == 4) ? encapsulate_under_way<family, 4>(item, backend, l3_len)
-                                                       : encapsulate_under_way<family, 6>(item, backend, l3_len);
-    if (TEAL_UNLIKELY(!done)) return false;
+    length = TEAL_LIKELY(backend.family == 4) ? encapsulate_under_way<family, 4>(item, backend, l3_len)
+                                              : encapsulate_under_way<family, 6>(item, backend, l3_len);
+    if (TEAL_UNLIKELY(length == 0)) return false;
   }
   if (any) clamp(item, service, item.data, ip + l3_len);
   ServiceCounters& sc = counters_.service[item.service];
@@ -241,7 +246,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   counters_.event[TEAL_EV_forwarded]++;
   counters_.event[TEAL_EV_settled] += item.decided != nullptr;
   item.m->ol_flags = 0;
-  sink_.send(hop.port, item.m);
+  sink_.send_whole(hop.port, item.m, length);
   return true;
 }
 
@@ -263,7 +268,7 @@ TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
   counters_.event[TEAL_EV_replies]++;
   counters_.event[TEAL_EV_settled] += item.decided != nullptr;
   item.m->ol_flags = 0;
-  sink_.send(hop.port, item.m);
+  sink_.send_whole(hop.port, item.m, item.m->pkt_len);
   return true;
 }
 

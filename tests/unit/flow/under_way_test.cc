@@ -45,12 +45,10 @@ struct Counts {
 
 // Holds the short parse against the long one, both ways.
 void compare(const std::vector<uint8_t>& f, size_t len, Counts& counts) {
-  uint64_t to = 0;
-  std::memcpy(&to, mac, 6);
+  static const teal_frame_like ipv4 = teal_under_way_like(mac, 4), ipv6 = teal_under_way_like(mac, 6);
   enum teal_under_way what = TEAL_NOT_UNDER_WAY;
-  const uint32_t family = teal_under_way_family(f.data());
-  if (family == 4) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), to, 4);
-  if (family == 6) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), to, 6);
+  if (teal_is_like(f.data(), &ipv4)) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), 4);
+  if (teal_is_like(f.data(), &ipv6)) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), 6);
   teal_pkt pkt, filled;
   std::memset(&pkt, 0xa5, sizeof pkt);
   std::memset(&filled, 0xa5, sizeof filled);

@@ -19,6 +19,7 @@
 #include "teal/parse.h"
 #include "teal/quote.h"
 #include "teal/rewrite.h"
+#include "teal/under_way.h"
 
 namespace teal::dataplane {
 
@@ -101,11 +102,11 @@ class Pipeline {
   bool begin(Item& item);
   template <uint8_t family>
   void fill(Item& item) const;
-  void resolve(Item& item) const;
+  [[nodiscard]] uint16_t resolve(const Item& item) const;
   uint16_t refresh(const Item& item) const;
   void depart(Item* item, Item* end);
   template <uint8_t family, uint8_t outer>
-  [[gnu::always_inline]] bool encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len);
+  [[gnu::always_inline]] uint32_t encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len);
   template <uint8_t family, bool any>
   [[gnu::always_inline]] bool to_backend_under_way(Item& item);
   template <uint8_t family, bool any>
@@ -185,8 +186,8 @@ class Pipeline {
     if (pool == 0 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return;
     const uint32_t table = service.maglev[(pool - 1) & 1];
     if (TEAL_UNLIKELY(table == 0)) return;
-    item.decided = &view_->maglev[table][teal_maglev_slot(secret_, item.key.hash, 0, model::maglev_slots)];
-    item.second = teal_bucket_second(item.key.hash, table_.bucket_count());
+    item.decided = &view_->maglev[table][teal_maglev_slot(&secret_, item.key.hash, 0, model::maglev_slots)];
+    item.second = teal_bucket_other(item.key.hash, item.first, table_.bucket_count());
     rte_prefetch0(item.decided);
     rte_prefetch0(table_.cell_word(item.first));
     rte_prefetch0(table_.cell_word(item.second));
@@ -196,7 +197,7 @@ class Pipeline {
     const uint32_t quick = teal_route_quick(&view_->route_default, family, &client, special);
     if (TEAL_LIKELY(quick != 0)) return view_->hops[quick];
     const teal_route_lengths& lengths = view_->route_lengths;
-    return view_->hops[teal_route_find(view_->routes, view_->route_mask, &lengths, secret_, family, &client, 0,
+    return view_->hops[teal_route_find(view_->routes, view_->route_mask, &lengths, &secret_, family, &client, 0,
                                        teal_route_first(&lengths, family, special))];
   }
   [[nodiscard]] const teal_hop& client_hop(const Item& item) const {
@@ -221,9 +222,7 @@ class Pipeline {
     return TEAL_LIKELY(pkt.family == 4) ? address_at<4>(ip, side) : address_at<6>(ip, side);
   }
   [[nodiscard]] bool is_for_us(const uint8_t* frame) const {
-    uint64_t mac = 0;
-    std::memcpy(&mac, frame, 8);
-    return (mac & 0xffffffffffff) == mac_;
+    return ((teal_load64(frame) ^ like_->ipv4.value[0]) << 16) == 0;  // six bytes, little-endian
   }
   [[nodiscard]] bool in_hairpin_net(uint8_t family, const teal_addr& a) const {
     return teal_in_hairpin_net(family, &a, &view_->hairpin4, view_->hairpin_mask4, &view_->hairpin6);
@@ -232,17 +231,20 @@ class Pipeline {
   bool hairpin_client(uint8_t family, const teal_addr& seen, teal_addr* client) const;
 
   const Shared shared_;
-  std::array<uint64_t, max_ports> macs_{};  // of the ports, as the first six bytes of a frame
+  struct Like {
+    teal_frame_like ipv4, ipv6;
+  };
+  std::array<Like, max_ports> likes_;  // what packets under way to each port are like
   Counters& counters_;
   Sink& sink_;
-  const teal_secret* secret_;
-  flow::Table& table_;
+  const teal_secret secret_;  // as in the table's head; here one load nearer
+  flow::Table table_;         // pointers to the one table
 
   // of the burst being processed
   const model::View* view_ = nullptr;
   uint32_t now_ = 0;
-  uint16_t port_ = 0;  // that it came from
-  uint64_t mac_ = 0;   // of that
+  uint16_t port_ = 0;           // that it came from
+  const Like* like_ = nullptr;  // of that
   uint64_t tsc_ = 0;
 
   rte_ip_frag_tbl* fragments_ = nullptr;
