@@ -67,15 +67,18 @@ TEAL_INLINE struct teal_frame_like teal_under_way_like(const uint8_t *mac, uint3
   return like;
 }
 
-/* Reads 32 bytes. */
+/* 1: the 32 bytes at `data` are like that. */
+TEAL_INLINE int teal_is_like_by_words(const uint8_t *data, const struct teal_frame_like *like) {
+  uint64_t differ = 0;
+  for (int i = 0; i < 4; i++) differ |= (teal_load64(data + 8 * i) ^ like->value[i]) & like->mask[i];
+  return differ == 0;
+}
 TEAL_INLINE int teal_is_like(const uint8_t *data, const struct teal_frame_like *like) {
 #ifdef __AVX2__
   __m256i differ = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)data), *(const __m256i *)like->value);
   return _mm256_testz_si256(differ, *(const __m256i *)like->mask);
 #else
-  uint64_t differ = 0;
-  for (int i = 0; i < 4; i++) differ |= (teal_load64(data + 8 * i) ^ like->value[i]) & like->mask[i];
-  return differ == 0;
+  return teal_is_like_by_words(data, like);
 #endif
 }
 

@@ -46,6 +46,8 @@ struct Counts {
 // Holds the short parse against the long one, both ways.
 void compare(const std::vector<uint8_t>& f, size_t len, Counts& counts) {
   static const teal_frame_like ipv4 = teal_under_way_like(mac, 4), ipv6 = teal_under_way_like(mac, 6);
+  for (const auto* like : {&ipv4, &ipv6})
+    ASSERT_EQ(teal_is_like(f.data(), like), teal_is_like_by_words(f.data(), like));
   enum teal_under_way what = TEAL_NOT_UNDER_WAY;
   if (teal_is_like(f.data(), &ipv4)) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), 4);
   if (teal_is_like(f.data(), &ipv6)) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), 6);

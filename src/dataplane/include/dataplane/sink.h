@@ -31,7 +31,7 @@ struct Exit {
 class Sink {
  public:
   explicit Sink(Counters& counters);
-  Sink(const Sink&) = delete;  // a lane points into itself
+  Sink(const Sink&) = delete;  // lanes point into it
   Sink& operator=(const Sink&) = delete;
 
   void set_port(uint16_t port, const Exit& exit) {
