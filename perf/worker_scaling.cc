@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker_scaling.h"
 
-#include <pthread.h>
 #include <rte_lcore.h>
 
 #include <array>
@@ -11,18 +10,11 @@
 #include <thread>
 #include <utility>
 
+#include "cpu.h"
 #include "worker_lane.h"
 
 namespace teal::perf {
 namespace {
-
-void run_on(unsigned cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set) != 0)
-    throw std::runtime_error("cannot run on CPU " + std::to_string(cpu) + ", expected two CPUs");
-}
 
 // Cycles a packet of each of the lanes, all at the same time.
 std::vector<double> together(std::vector<Lane*> lanes, std::vector<Source*> sources, const Traffic& traffic,
@@ -34,7 +26,7 @@ std::vector<double> together(std::vector<Lane*> lanes, std::vector<Source*> sour
   for (size_t i = 0; i < lanes.size(); i++)
     threads.emplace_back([&, i] {
       try {
-        run_on(static_cast<unsigned>(i));
+        bind_to_cpu(static_cast<unsigned>(i));
         if (rte_thread_register() != 0) throw std::runtime_error("DPDK has no lcore left");  // for the pool's cache
       } catch (...) {
         broken[i] = std::current_exception();

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cpu.h"
 #include "xdp_bench_run.h"
 
 namespace teal::perf {

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cpu.h"
 #include "xdp_bench_subject.h"
 #include "xdp_live.skel.h"
 #include "xdp_world.h"

@@ -212,13 +212,6 @@ int TestObject::program(const char* name) const {
   return bpf_program__fd(p);
 }
 
-void bind_to_cpu(unsigned cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  if (sched_setaffinity(0, sizeof(set), &set) != 0) fail("cannot run on CPU " + std::to_string(cpu), errno);
-}
-
 std::string cpu_model() {
   std::ifstream in("/proc/cpuinfo");
   for (std::string line; std::getline(in, line);)

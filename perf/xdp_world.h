@@ -109,8 +109,6 @@ class TestObject {
   bpf_object* object_;
 };
 
-// Binds the calling thread; throws std::runtime_error.
-void bind_to_cpu(unsigned cpu);
 // The model of the CPU, as the kernel tells it.
 std::string cpu_model();
 

@@ -15,6 +15,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "cpu.h"
 #include "flow/sweep.h"
 #include "rollout/switch.h"
 #include "teal_nolock.skel.h"
