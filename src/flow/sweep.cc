@@ -37,7 +37,7 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
     const uint32_t before = word != nullptr ? __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST) : 0;
     uint32_t cells = 0;
     for (; at_ < word_end; at_++) {
-      if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8));
+      if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8), 0, 0);
       const uint32_t cell = look(at_, now, ageing);
       const bool rests = cell != TEAL_CELL_ATTEND && teal_cell_of(before, at_) == TEAL_CELL_ATTEND;
       cells |= (rests ? TEAL_CELL_UNKNOWN : cell) << (at_ % TEAL_CELLS_A_WORD * 2);
