@@ -189,7 +189,7 @@ TEST_F(ConnectionTest, WhatIsNoHttpIsRefused) {
 }
 
 TEST_F(ConnectionTest, ADeepBodyIsRefusedAndLogged) {
-  const std::string deep = "{\"to\":" + std::string(500000, '[') + std::string(500000, ']') + "}";
+  const std::string deep = "{\"to\":" + std::string(100000, '[') + std::string(100000, ']') + "}";
   EXPECT_EQ(send("POST", "/v1/services/web/cutover", deep).json()["code"], "wrong_type");
   const std::string shallow = "{\"to\":" + std::string(2000, '[') + std::string(2000, ']') + "}";
   EXPECT_EQ(send("POST", "/v1/services/web/cutover", shallow).json()["code"], "wrong_type");
