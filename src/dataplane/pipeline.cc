@@ -53,7 +53,7 @@ bool Pipeline::other(Item& item) {
   // What a backend sends to the host itself is no reply; its flow's cells may be another's.
   if (item.steady && !(item.dir == TEAL_TO_CLIENT && item.special && teal_in_filter(view_->local, &item.client)))
     seek_settled(item);
-  if (item.pkt.tcp_flags & TEAL_TCP_SYN) await_insertion(item);
+  if (item.pkt.tcp_flags & TEAL_TCP_SYN) beginning_[beginning_count_++] = &item;
   return true;
 }
 

@@ -28,23 +28,19 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
   depart(items, end);
 }
 
-// So many packets' buckets are fetched one right after the other: where the table is large they wait, it seems for
-// their addresses to be translated, and with a packet's other work between them these waits do not overlap. More at
-// once would leave less to do until the first is needed (docs/decisions/0018).
-constexpr ptrdiff_t fetched_together = 8;
-
 // Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards. On the way to the cache are their
 // buckets, or, where these may not be needed, the cells that tell and the slot that decides.
 [[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, Item* end) {
   rte_mbuf** const last = packets + count;
   for (rte_mbuf** at = packets; at < last;) {
     const Item* item = end;
-    for (rte_mbuf** const stop = at + std::min(fetched_together, last - at); at < stop; at++) {
+    for (rte_mbuf** const stop = at + std::min<ptrdiff_t>(fetched_together, last - at); at < stop; at++) {
       if (at + 4 < last) rte_prefetch0(rte_pktmbuf_mtod(at[4], void*));
       end += take_in(*at, *end);
     }
     for (; item < end; item++)
       if (item->decided == nullptr) rte_prefetch0(table_.bucket(item->first));
+    while (TEAL_UNLIKELY(beginning_count_ != 0)) await_insertion(*beginning_[--beginning_count_]);
   }
   return end;
 }
@@ -123,7 +119,7 @@ template <uint8_t family>
   item.decided = nullptr;
   // One out of a service's port opens a connection of the backend's own; it answers nobody.
   if (item.dir == TEAL_TO_CLIENT && !(item.pkt.tcp_flags & TEAL_TCP_ACK)) return false;
-  await_insertion(item);
+  beginning_[beginning_count_++] = &item;
   return true;
 }
 

@@ -247,6 +247,13 @@ class Pipeline {
   const Like* like_ = nullptr;  // of that
   uint64_t tsc_ = 0;
 
+  // So many packets' buckets are fetched one right after the other: where the table is large they wait, it seems for
+  // their addresses to be translated, and with a packet's other work between them these waits do not overlap. More at
+  // once would leave less to do until the first is needed (docs/decisions/0018).
+  static constexpr unsigned fetched_together = 8;
+  std::array<const Item*, fetched_together> beginning_{};  // SYNs among them
+  unsigned beginning_count_ = 0;
+
   rte_ip_frag_tbl* fragments_ = nullptr;
   rte_ip_frag_death_row* death_row_ = nullptr;
   uint64_t icmp_tokens_ = 0, icmp_refill_tsc_ = 0;
