@@ -37,6 +37,7 @@ bool Sweeper::step(uint32_t buckets, uint32_t now, const std::vector<Ageing>& ag
     const uint32_t before = word != nullptr ? __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST) : 0;
     uint32_t cells = 0;
     for (; at_ < word_end; at_++) {
+      // Not into the caches that the workers share: the next look at it is a walk away.
       if (at_ + 8 < end) __builtin_prefetch(table_.bucket(at_ + 8), 0, 0);
       const uint32_t cell = look(at_, now, ageing);
       const bool rests = cell != TEAL_CELL_ATTEND && teal_cell_of(before, at_) == TEAL_CELL_ATTEND;
