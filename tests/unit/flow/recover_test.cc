@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <stop_token>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -106,8 +107,8 @@ class SlowProgram {
  public:
   SlowProgram(MappedMemory& memory, std::vector<teal_flow_key> keys) : memory_(memory), keys_(std::move(keys)) {}
 
-  void run() {
-    for (size_t i = 0; !stop.load(std::memory_order_relaxed); i++) {
+  void run(const std::stop_token& stop) {
+    for (size_t i = 0; !stop.stop_requested(); i++) {
       const teal_flow_key& k = keys_[i % keys_.size()];
       uint32_t& word = memory_.locks()[teal_lock_index(k.hash, TEAL_LOCKS - 1)];
       if (!teal_lock_try(&word, TEAL_LOCK_XDP)) continue;
@@ -118,7 +119,6 @@ class SlowProgram {
     }
   }
 
-  std::atomic<bool> stop{false};
   std::atomic<uint64_t> rounds{0}, lost_locks{0}, lost_claims{0};
 
  private:
@@ -156,10 +156,7 @@ TEST_F(RecoverTest, AProgramThatWorksMeanwhileLosesNothing) {
       keys.push_back(k);
   }
   SlowProgram program(memory, keys);
-  std::jthread thread([&](const std::stop_token& asked) {
-    const std::stop_callback stop(asked, [&] { program.stop = true; });
-    program.run();
-  });
+  std::jthread thread([&](const std::stop_token& stop) { program.run(stop); });
   while (program.rounds == 0) std::this_thread::yield();
   Recovered all;
   for (uint32_t i = 0; i < 300; i++) {
