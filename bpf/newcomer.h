@@ -21,10 +21,10 @@ struct teal_newcomer {
   struct teal_addr client;
   struct teal_insertion insertion; /* val: what is to be entered, and afterwards what decides */
   uint32_t endpoint;
-  uint32_t backend; /* of a reply, once found, and so: */
-  struct teal_nat_sums sums;
+  uint32_t ref; /* of a reply, once found: its reference */
   uint32_t found;
-  uint32_t pins; /* the service has affinity */
+  uint32_t pins;     /* the service has affinity */
+  uint32_t previews; /* the client is one of the service's preview clients; set for services that have such */
 };
 
 struct teal_scratch {
@@ -64,14 +64,12 @@ static long teal_reply_step(uint32_t i, void *arg) {
   struct teal_flow_key key = teal_key_of(&v->secret, w->family, &w->client, w->port, ref.service);
   uint64_t val = 0;
   if (!teal_find(&r, &key, &val) || teal_val_backend(val) != ref.backend) return 0;
-  w->service = ref.service;
-  w->backend = ref.backend;
-  w->sums = ref.sums;
+  w->ref = e->first + i;
   w->found = 1;
   return 1;
 }
 
-/* Whether a reply's flow is another service's than the endpoint's first: 1 and service, backend set. */
+/* Whether a reply's flow is another service's than the endpoint's first: 1 and ref set. */
 TEAL_SEPARATE int teal_xdp_find_reply(struct teal_newcomer *w) {
   if (!w) return 0;
   uint32_t half = w->half;
@@ -185,8 +183,7 @@ TEAL_SEPARATE int teal_xdp_touch(struct teal_newcomer *w, uint64_t *slot, uint32
 TEAL_INLINE uint32_t teal_xdp_pool(struct teal_newcomer *w, struct teal_xdp_view *v, const struct teal_service *svc,
                                    uint64_t word, uint32_t pool) {
   if (w->action != TEAL_ACT_ENTER) return pool;
-  if ((svc->flags & TEAL_SERVICE_PREVIEW) && teal_xdp_route(w->half, w->family, &w->client, w->service, 0))
-    return teal_preview_pool(svc);
+  if ((svc->flags & TEAL_SERVICE_PREVIEW) && w->previews) return teal_preview_pool(svc);
   if (!(svc->flags & TEAL_SERVICE_AFFINITY)) return pool;
   struct teal_reach r = teal_reach_of(v, w->half);
   struct teal_flow_key key = teal_affinity_key(&v->secret, svc, &w->client, (uint16_t)w->service);
@@ -229,28 +226,6 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   }
   cpu->drop[TEAL_DROP_reply_clash]++;
   return 0;
-}
-
-/* The backend of a connection under way, without a look at its entry (teal/settled.h); 0: the table must be asked.
- * `where`: half | service << 1. A function of its own for the stack's sake. */
-TEAL_SEPARATE uint32_t teal_xdp_settled(uint32_t where, uint64_t hash) {
-  uint32_t half = where & 1, service = where >> 1 & (TEAL_SERVICES - 1), zero = 0;
-  struct teal_xdp_view *v = teal_view_at(half);
-  if (!v) return 0;
-  const struct teal_service *svc = &v->services[service];
-  uint32_t *word = teal_settled_at(v->buckets, svc->group);
-  uint32_t settled = word ? TEAL_LOAD(word) : 0;
-  if (settled == 0) return 0;
-  struct teal_reach r = teal_reach_of(v, half);
-  uint32_t first = teal_bucket_first(hash, r.buckets), second = teal_bucket_second(hash, r.buckets);
-  uint32_t *a = teal_reach_cells(&r, first), *b = teal_reach_cells(&r, second);
-  if (!a || !b || !teal_cells_settled(teal_cell_of(TEAL_LOAD(a), first), teal_cell_of(TEAL_LOAD(b), second))) return 0;
-  uint32_t pool = (settled - 1) & 1;
-  uint32_t outer = half * TEAL_XDP_MAGLEVS + service * 2 + pool;
-  void *inner = svc->maglev[pool] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;
-  struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-  uint32_t slot = teal_maglev_slot(&v->secret, hash, 0, TEAL_MAGLEV_SLOTS);
-  return table && slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
 }
 
 /* Enters insertion.val; afterwards it is what decides. 0 when the key's lock stayed taken. */

@@ -92,7 +92,11 @@ TEAL_SEPARATE int teal_xdp_clamp(struct xdp_md *ctx, uint32_t l4, uint32_t limit
   uint8_t *data = (uint8_t *)(long)ctx->data, *end = (uint8_t *)(long)ctx->data_end;
   if (l4 > 128 || data + l4 + sizeof(struct teal_tcp) > end) return 0;
   uint32_t header = (uint32_t)(((struct teal_tcp *)(data + l4))->offset >> 4) * 4;
-  struct teal_clamping w = {ctx, l4, header, sizeof(struct teal_tcp), (uint16_t)limit, 0};
+  /* Options begin after 20 bytes; but Linux 6.1's verifier must not know. It walks a step once, with what stands on the
+   * stack before the first, and takes out what can never happen then: all that is done at odd offsets. */
+  uint32_t less = limit - (uint32_t)sizeof(struct teal_tcp);
+  TEAL_KEEP(less);
+  struct teal_clamping w = {ctx, l4, header, limit - less, (uint16_t)limit, 0};
   bpf_loop(TEAL_TCP_OPTIONS, teal_clamp_one, &w, 0);
   return w.done > 0;
 }
@@ -134,8 +138,10 @@ TEAL_SEPARATE int teal_xdp_hairpin_client(uint32_t half, uint32_t family, struct
 
 TEAL_INLINE struct teal_signal_counts *teal_signals_at(uint32_t service, uint64_t val) {
   uint32_t copy = bpf_get_smp_processor_id() & (TEAL_SIGNAL_COPIES - 1);
+  uint32_t index = teal_signal_index(val);
+  TEAL_KEEP(index); /* clang knows its range and would spare the mask, which Linux 6.1's verifier needs */
   struct teal_xdp_signals *s = bpf_map_lookup_elem(&teal_signals, &copy);
-  return s ? &s->count[service & (TEAL_SERVICES - 1)][teal_signal_index(val) & (2 * TEAL_SIGNAL_GENERATIONS - 1)] : 0;
+  return s ? &s->count[service & (TEAL_SERVICES - 1)][index & (2 * TEAL_SIGNAL_GENERATIONS - 1)] : 0;
 }
 
 /* teal_parse_any() of the frame; its length in bytes, all fragments of a scattered one. */

@@ -22,8 +22,7 @@ struct teal_trip {
   struct teal_addr client; /* as the table knows it */
   struct teal_flow_key key;
   uint32_t service;
-  uint32_t backend; /* of replies: by endpoint */
-  struct teal_nat_sums sums; /* of replies: service's and backend's */
+  const struct teal_endpoint_ref *ref; /* of replies: whose they are. Not its members: the stack is short */
 };
 
 TEAL_INLINE int teal_drop(struct teal_trip *t, uint32_t reason) {

@@ -87,12 +87,30 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   return tunnel ? teal_send_tunnel(t, b, traffic_class) : teal_send(t, hop);
 }
 
-/* The backend of a packet that needs no look at the table; 0: it does. */
+/* TEAL_CELL_*, of a bucket. */
+TEAL_INLINE uint32_t teal_cell_at(const struct teal_reach *r, uint32_t bucket) {
+  uint32_t *word = teal_reach_cells(r, bucket);
+  return word ? teal_cell_of(TEAL_LOAD(word), bucket) : TEAL_CELL_UNKNOWN;
+}
+
+/* The backend of a packet that needs no look at the table (teal/settled.h); 0: it does. */
 TEAL_INLINE uint32_t teal_settle(struct teal_trip *t) {
-  const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
+  uint32_t number = t->service & (TEAL_SERVICES - 1), zero = 0;
+  const struct teal_service *svc = &t->view->services[number];
   if (!(svc->flags & TEAL_SERVICE_SETTLES) || !teal_flags_settled(t->pkt.tcp_flags)) return 0;
   if (TEAL_UNLIKELY(teal_goes_long(t->key.hash, t->now))) return 0;
-  return teal_xdp_settled(t->half | (t->service & (TEAL_SERVICES - 1)) << 1, t->key.hash);
+  struct teal_reach r = teal_reach_of(t->view, t->half);
+  uint32_t *word = teal_settled_at(r.buckets, svc->group);
+  uint32_t settled = word ? TEAL_LOAD(word) : 0;
+  if (settled == 0) return 0;
+  uint32_t cell = teal_cell_at(&r, teal_bucket_first(t->key.hash, r.buckets));
+  if (!teal_cells_settled(cell, teal_cell_at(&r, teal_bucket_second(t->key.hash, r.buckets)))) return 0;
+  uint32_t pool = (settled - 1) & 1;
+  uint32_t outer = t->half * TEAL_XDP_MAGLEVS + number * 2 + pool;
+  void *inner = svc->maglev[pool] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;
+  struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+  uint32_t slot = teal_maglev_slot(&t->view->secret, t->key.hash, 0, TEAL_MAGLEV_SLOTS);
+  return table && slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
 }
 
 /* Stages 3 to 5 of a client's packet. */
@@ -117,6 +135,9 @@ TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
     if ((svc->flags & TEAL_SERVICE_RETIRED) && action == TEAL_ACT_ENTER) return teal_kernel(t);
     struct teal_newcomer *w = teal_introduce(t, action, val, t->pkt.sport);
     if (!w) return XDP_ABORTED;
+    /* Here and not in teal_xdp_choose(): one call less below that. */
+    if (TEAL_UNLIKELY(svc->flags & TEAL_SERVICE_PREVIEW))
+      w->previews = teal_xdp_route(t->half, t->family, &w->client, t->service, 0) != 0;
     backend = teal_xdp_choose(w);
     if (backend == 0) return XDP_DROP;
     if (teal_worker_sends(t, svc, backend)) return teal_punt(t);
@@ -148,23 +169,23 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   uint64_t val = 0, *slot = 0;
   /* What a backend sends to the host itself is no reply; its flow's cells may be another's. The service of a settled
    * reply is the only one of its endpoint. (The filter first: the other way round the stack would not do.) */
-  if (!teal_in_filter(t->view->local, &t->client) && teal_settle(t) == t->backend)
+  int special = teal_in_filter(t->view->special, &t->client);
+  if (!(TEAL_UNLIKELY(special) && teal_in_filter(t->view->local, &t->client)) && teal_settle(t) == t->ref->backend)
     val = TEAL_SETTLED_REPLY;
   else
     slot = teal_find(&r, &t->key, &val);
   int shared = t->view->endpoints[endpoint & (TEAL_XDP_ENDPOINTS - 1)].count > 1;
-  if (TEAL_UNLIKELY(shared) && (!slot || teal_val_backend(val) != t->backend)) {
+  if (TEAL_UNLIKELY(shared) && (!slot || teal_val_backend(val) != t->ref->backend)) {
     struct teal_newcomer *w = teal_introduce(t, TEAL_ACT_KEEP, 0, t->pkt.dport);
     if (!w) return XDP_ABORTED;
     w->endpoint = endpoint;
     slot = 0;
     if (teal_xdp_find_reply(w)) {
-      t->service = w->service;
-      t->backend = w->backend;
-      t->sums = w->sums;
+      t->ref = &t->view->refs[w->ref & (TEAL_XDP_REFS - 1)];
+      t->service = t->ref->service;
       t->key = teal_key_of(&t->view->secret, t->family, &t->client, t->pkt.dport, (uint16_t)t->service);
       slot = teal_find(&r, &t->key, &val);
-      if (slot && teal_val_backend(val) != t->backend) slot = 0;
+      if (slot && teal_val_backend(val) != t->ref->backend) slot = 0;
     }
     if (!slot) val = TEAL_SHARED_REPLY;
   }
@@ -172,12 +193,15 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   if (TEAL_UNLIKELY(slot == 0) && val != TEAL_SETTLED_REPLY && teal_match(t, &t->client, 0, 0, TEAL_MATCH_LOCAL)) return teal_kernel(t);
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
   if (TEAL_LIKELY(slot != 0)) {
-    if (TEAL_UNLIKELY(teal_val_backend(val) != t->backend)) return teal_drop(t, TEAL_DROP_reply_mismatch);
+    if (TEAL_UNLIKELY(teal_val_backend(val) != t->ref->backend)) return teal_drop(t, TEAL_DROP_reply_mismatch);
     if (TEAL_UNLIKELY(teal_val_state(val) == TEAL_FLOW_reset)) return teal_punt(t);
   }
   struct teal_addr client = t->client;
-  uint32_t index = teal_xdp_route_first(t->half, t->family, &client);
-  if (TEAL_UNLIKELY(index == 0)) index = teal_xdp_route(t->half, t->family, &client, 0, TEAL_FIRST_LENGTHS);
+  uint32_t index = teal_route_quick(&t->view->route_default, t->family, &client, special);
+  if (TEAL_UNLIKELY(index == 0)) {
+    index = teal_xdp_route_first(t->half, t->family, &client);
+    if (index == 0) index = teal_xdp_route(t->half, t->family, &client, 0, TEAL_FIRST_LENGTHS);
+  }
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
   if (TEAL_UNLIKELY(hop->state != TEAL_HOP_READY))
     return hop->state == TEAL_HOP_UNRESOLVED ? teal_punt(t) : teal_drop(t, TEAL_DROP_no_route);
@@ -196,7 +220,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
       if (!w) return XDP_ABORTED;
       struct teal_split *split = teal_split_at(svc->group);
       uint64_t generation = split ? teal_split_generation(TEAL_LOAD(&split->current)) : 0;
-      w->insertion.val = teal_val((uint16_t)t->backend, t->view->backends[t->backend & (TEAL_BACKENDS - 1)].pool,
+      w->insertion.val = teal_val((uint16_t)t->ref->backend, t->view->backends[t->ref->backend & (TEAL_BACKENDS - 1)].pool,
                                   generation, TEAL_FLOW_recovered, t->key.check, t->now);
       if (!teal_xdp_enter(w)) return teal_punt(t);
     }
@@ -204,12 +228,12 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   }
   uint8_t *ip, *l4;
   if (!teal_headers(t, &ip, &l4)) return teal_drop(t, TEAL_DROP_truncated);
-  if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port, t->sums))
+  if (!teal_nat_hop(ip, l4, t->family, t->proto, TEAL_SIDE_SRC, &svc->vip, svc->port, t->ref->sums))
     return teal_drop(t, TEAL_DROP_ttl_expired);
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
-  if (TEAL_UNLIKELY(teal_in_filter(t->view->special, &client))) { /* as every backend is */
+  if (TEAL_UNLIKELY(special)) { /* as every backend is */
     struct teal_addr seen = {};
     if (t->family == 4)
       seen.v4 = ((struct teal_ipv4 *)ip)->dst;
@@ -277,10 +301,11 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
     t->frame_len = teal_xdp_parse(t->ctx, &scratch->pkt);
     *pkt = scratch->pkt;
   }
-  t->family = pkt->family;
-  t->proto = pkt->proto;
-  TEAL_KEEP(t->family);
-  TEAL_KEEP(t->proto);
+  uint64_t family = pkt->family, proto = pkt->proto;
+  TEAL_IDENTIFY(family);
+  TEAL_IDENTIFY(proto);
+  t->family = (uint32_t)family;
+  t->proto = (uint32_t)proto;
   t->cpu->event[TEAL_EV_rx_packets]++;
   t->cpu->event[TEAL_EV_rx_bytes] += t->frame_len;
   if (TEAL_UNLIKELY(pkt->kind == TEAL_KIND_BAD)) return teal_drop(t, pkt->reason);
@@ -299,7 +324,7 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
 
   int plain = pkt->l4 - pkt->l3 == (t->family == 4 ? (int)sizeof(struct teal_ipv4) : (int)sizeof(struct teal_ipv6));
   uint32_t s = teal_match(t, &dst, pkt->dport, t->proto, TEAL_MATCH_VIP);
-  if (s != 0 && s < TEAL_SERVICES && teal_addr_equal(&t->view->services[s].vip, &dst)) {
+  if (s != 0 && teal_addr_equal(&t->view->services[s & (TEAL_SERVICES - 1)].vip, &dst)) {
     if (TEAL_UNLIKELY(teal_martian(t->family, src))) return teal_drop(t, TEAL_DROP_martian_source);
     if (TEAL_UNLIKELY(!plain)) return teal_punt(t); /* IP options, extension headers */
     t->service = s;
@@ -313,14 +338,15 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
     return teal_kernel(t);
   if (TEAL_UNLIKELY(!plain)) return teal_punt(t);
   const struct teal_endpoint *at = &t->view->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)];
-  if (TEAL_UNLIKELY(teal_in_hairpin_net(t->family, &dst, &t->view->hairpin4, t->view->hairpin_mask4, &t->view->hairpin6)))
-    teal_xdp_hairpin_client(t->half, t->family, &dst);
-  struct teal_endpoint_ref ref = t->view->refs[at->first & (TEAL_XDP_REFS - 1)];
+  if (TEAL_UNLIKELY(teal_in_hairpin_net(t->family, &dst, &t->view->hairpin4, t->view->hairpin_mask4, &t->view->hairpin6))) {
+    struct teal_addr seen = dst; /* so that `dst` itself may lie in registers */
+    teal_xdp_hairpin_client(t->half, t->family, &seen);
+    dst = seen;
+  }
+  t->ref = &t->view->refs[at->first & (TEAL_XDP_REFS - 1)];
   t->client = dst;
-  t->service = ref.service;
-  t->backend = ref.backend;
-  t->sums = ref.sums;
-  t->key = teal_key_of(&t->view->secret, t->family, &dst, pkt->dport, ref.service);
+  t->service = t->ref->service;
+  t->key = teal_key_of(&t->view->secret, t->family, &dst, pkt->dport, (uint16_t)t->service);
   return teal_to_client(t, e);
 }
 

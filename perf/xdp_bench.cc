@@ -27,7 +27,8 @@ struct Options {
   std::vector<uint32_t> flows{1, 1'000, 100'000, 1'000'000};
   uint64_t table = 4ull << 20;
   uint32_t rounds = 9, repeat = 200'000, services = 1000;
-  std::string only, json;
+  std::vector<std::string> only;  // words of subjects' names; none: all of them
+  std::string json;
   bool check = false;
 };
 
@@ -59,6 +60,12 @@ double tsc_per_ns() {
   return static_cast<double>(to - from) / static_cast<double>(std::chrono::nanoseconds(Clock::now() - start).count());
 }
 
+bool wanted(const Subject& s, const Options& options) {
+  return options.only.empty() || std::ranges::any_of(options.only, [&](const std::string& word) {
+           return s.name.find(word) != std::string::npos;
+         });
+}
+
 std::vector<Row> measure(XdpWorld& world, const std::vector<Subject>& subjects, const Options& options) {
   std::vector<Row> rows;
   world.serve(services_of(subjects));
@@ -66,8 +73,7 @@ std::vector<Row> measure(XdpWorld& world, const std::vector<Subject>& subjects, 
     Runner runner(world, flows, options.repeat);
     const size_t first = rows.size();
     for (const Subject& s : subjects)
-      if (s.name.find(options.only) != std::string::npos && (s.grows() || flows == options.flows.front()))
-        rows.push_back({s, flows, {}, {}, {}});
+      if (wanted(s, options) && (s.grows() || flows == options.flows.front())) rows.push_back({s, flows, {}, {}, {}});
     for (uint32_t round = 0; round < options.rounds; round++)
       for (size_t i = first; i < rows.size(); i++) {
         const Sample sample = runner.measure(rows[i].subject);
@@ -137,8 +143,9 @@ Options read(int argc, char** argv) {
   Options o;
   po::options_description d("teal-xdp-bench: what the XDP program costs a packet. Needs root");
   d.add_options()("help", "this")("quick", "under half a minute: up to 100,000 flows, 3 rounds, 100 services")(
-      "only", po::value(&o.only)->value_name("WORD"), "only subjects whose name contains WORD")(
-      "rounds", po::value<uint32_t>()->value_name("N"), "rounds; subjects alternate within one (9)")(
+      "only", po::value(&o.only)->composing()->value_name("WORD"),
+      "only subjects whose name contains WORD; may be given again")("rounds", po::value<uint32_t>()->value_name("N"),
+                                                                    "rounds; subjects alternate within one (9)")(
       "flows", po::value<std::vector<uint32_t>>()->multitoken()->value_name("N..."),
       "numbers of flows (1 1000 100000 1000000)")("table", po::value(&o.table)->value_name("N"),
                                                   "the table's capacity in flows (4194304)")(

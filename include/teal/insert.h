@@ -211,7 +211,7 @@ TEAL_STEP int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t min
   return gone;
 }
 
-/* Claims a slot for n (1), or makes room for one (0: try again), or cannot (-1). */
+/* Claims a slot for n (1), or makes room for one by little (0: try again), or cannot (-1). */
 TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
   if (!r || !n) return -1;
   uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
@@ -226,8 +226,17 @@ TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held,
     return 1;
   }
   if (teal_make_room(r, first, held, n) || teal_make_room(r, second, held, n)) return 0;
-  if (teal_evict(r, held, TEAL_STALE_TICKS, n)) return 0;
-  if (teal_make_room_twice(r, first, held, n) || teal_make_room_twice(r, second, held, n)) return 0;
+  return teal_evict(r, held, TEAL_STALE_TICKS, n) ? 0 : -1;
+}
+
+/* The same, and by more if it must be. (Not one function with it: the deeper search comes on top of its frame then, and
+ * an XDP program's chain of calls has 512 bytes for all frames.) */
+TEAL_INLINE int teal_claim_or_search(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
+  int done = teal_claim_or_make_room(r, held, n);
+  if (done >= 0) return done;
+  if (teal_make_room_twice(r, teal_bucket_first(n->key.hash, r->buckets), held, n) ||
+      teal_make_room_twice(r, teal_bucket_second(n->key.hash, r->buckets), held, n))
+    return 0;
   return teal_evict(r, held, 0, n) ? 0 : -1;
 }
 
@@ -249,9 +258,8 @@ TEAL_INLINE int teal_insert_locked(const struct teal_reach *r, uint32_t held, st
     n->val = now;
     return TEAL_INSERT_FOUND;
   }
-  int done = teal_claim_or_make_room(r, held, n);
-  if (done == 0) done = teal_claim_or_make_room(r, held, n);
-  if (done == 0) done = teal_claim_or_make_room(r, held, n);
+  int done = 0;
+  for (int i = 0; i < 3 && done == 0; i++) done = teal_claim_or_search(r, held, n);
   return done > 0 ? TEAL_INSERT_ENTERED : TEAL_INSERT_NO_ROOM;
 }
 
