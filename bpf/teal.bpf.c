@@ -77,9 +77,6 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   if (svc->mss_clamp != 0 && (t->pkt.tcp_flags & TEAL_TCP_SYN))
     t->cpu->event[TEAL_EV_mss_clamped] +=
         (uint64_t)teal_xdp_clamp(t->ctx, t->pkt.l4, svc->mss_clamp);
-  struct teal_service_counts *sc = &t->cpu->service[t->service & (TEAL_SERVICES - 1)];
-  sc->packets++;
-  sc->bytes += t->frame_len;
   struct teal_backend_counts *bc = &t->cpu->backend[number & (TEAL_BACKENDS - 1)];
   bc->packets++;
   bc->bytes += t->frame_len;

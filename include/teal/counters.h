@@ -82,17 +82,17 @@ enum teal_event {
       TEAL_EV_COUNT
 };
 
-/* Of a service and of a backend: counted by each worker and by each CPU's program, read by the control thread. */
+/* Of a service and of a backend: counted by each worker and by each CPU's program, read by the control thread. A service's
+ * packets are those of its backends. */
 struct teal_service_counts {
-  uint64_t packets, bytes; /* to backends */
-  uint64_t new_flows[2];   /* entered, by pool */
+  uint64_t new_flows[2]; /* entered, by pool */
   uint64_t untracked;
   uint64_t recovered;
-  uint64_t moved;          /* the ledger */
-  uint64_t unused;
+  uint64_t moved; /* the ledger */
+  uint64_t unused[3];
 };
 struct teal_backend_counts {
-  uint64_t packets, bytes;
+  uint64_t packets, bytes; /* to it */
 };
 
 #endif

@@ -16,8 +16,6 @@ void add(dataplane::Counters& sum, const xdp::Engine::Totals& t) {
   for (size_t i = 0; i < std::min(sum.service.size(), t.service.size()); i++) {
     dataplane::ServiceCounters& s = sum.service[i];
     const teal_service_counts& x = t.service[i];
-    s.packets += x.packets;
-    s.bytes += x.bytes;
     for (int pool = 0; pool < 2; pool++) s.new_flows[pool] += x.new_flows[pool];
     s.untracked += x.untracked;
     s.recovered += x.recovered;

@@ -37,7 +37,7 @@ bool Pipeline::other(Item& item) {
   const uint8_t* data = item.data;
   item.whole = false;
   item.under_way = 0;
-  item.decided = nullptr;
+  await_table(item);
   const int family = teal_parse_common(data, data + item.m->data_len, &item.pkt);
   bool goes_on = false;
   if (TEAL_LIKELY(family == 4 && is_for_us(data))) {
@@ -169,9 +169,6 @@ void Pipeline::rewrite(Item& item, const teal_service& service, uint16_t number)
     return sink_.drop(item.m, TEAL_DROP_ttl_expired);
   }
   clamp(item, service, data, data + item.m->data_len);
-  ServiceCounters& sc = counters_.service[item.service];
-  sc.packets++;
-  sc.bytes += item.m->pkt_len;
   BackendCounters& bc = counters_.backend[number];
   bc.packets++;
   bc.bytes += item.m->pkt_len;

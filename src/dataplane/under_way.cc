@@ -38,8 +38,11 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
       if (at + 4 < last) rte_prefetch0(rte_pktmbuf_mtod(at[4], void*));
       end += take_in(*at, *end);
     }
-    for (; item < end; item++)
-      if (item->decided == nullptr) rte_prefetch0(table_.bucket(item->first));
+    if (awaits_) {
+      awaits_ = false;
+      for (; item < end; item++)
+        if (item->decided == nullptr) rte_prefetch0(table_.bucket(item->first));
+    }
     while (TEAL_UNLIKELY(beginning_count_ != 0)) await_insertion(*beginning_[--beginning_count_]);
   }
   return end;
@@ -116,7 +119,7 @@ template <uint8_t family>
   if (!match_under_way<family>(item)) return false;
   fill<family>(item);
   item.steady = false;
-  item.decided = nullptr;
+  await_table(item);
   // One out of a service's port opens a connection of the backend's own; it answers nobody.
   if (item.dir == TEAL_TO_CLIENT && !(item.pkt.tcp_flags & TEAL_TCP_ACK)) return false;
   beginning_[beginning_count_++] = &item;
@@ -233,9 +236,6 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
     if (TEAL_UNLIKELY(length == 0)) return false;
   }
   if (any) clamp(item, service, item.data, ip + l3_len);
-  ServiceCounters& sc = counters_.service[item.service];
-  sc.packets++;
-  sc.bytes += frame_len;
   BackendCounters& bc = counters_.backend[item.direct];
   bc.packets++;
   bc.bytes += frame_len;

@@ -47,7 +47,13 @@ Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
   add_endpoints(input);
   add_routes(input);
   build_match(input);
-  for (teal_service& s : services_) s.flags |= settles(s) ? TEAL_SERVICE_SETTLES : 0;
+  settling_.resize(services_.size());
+  for (size_t i = 0; i < services_.size(); i++) {
+    teal_service& s = services_[i];
+    if (!settles(s)) continue;
+    s.flags |= TEAL_SERVICE_SETTLES;
+    settling_[i] = {s.group, {maglev_[s.maglev[TEAL_BLUE]], maglev_[s.maglev[TEAL_GREEN]]}};
+  }
   view_.services = services_.data();
   view_.service_count = static_cast<uint32_t>(services_.size());
   view_.backends = backends_.data();
@@ -59,6 +65,7 @@ Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
   view_.refs = refs_.data();
   view_.ref_count = static_cast<uint32_t>(refs_.size());
   view_.maglev = maglev_.data();
+  view_.settling = settling_.data();
   view_.routes = routes_.data();
   view_.route_mask = static_cast<uint32_t>(routes_.size() - 1);
   view_.hops = hops_.data();

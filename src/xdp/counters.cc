@@ -21,8 +21,6 @@ void add_counters(const teal_xdp_cpu* cpus, unsigned count, uint32_t services, u
     for (uint32_t i = 0; i < services; i++) {
       teal_service_counts& to = totals.service[i];
       const teal_service_counts& from = cpu.service[i];
-      add(to.packets, from.packets);
-      add(to.bytes, from.bytes);
       for (int pool = 0; pool < 2; pool++) add(to.new_flows[pool], from.new_flows[pool]);
       add(to.untracked, from.untracked);
       add(to.recovered, from.recovered);

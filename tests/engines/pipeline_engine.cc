@@ -198,7 +198,7 @@ Counts PipelineEngine::counts() const {
   if (!snapshot_) return out;
   for (uint32_t i = 0; i < snapshot_->view().service_count; i++) {
     const dataplane::ServiceCounters& s = counters_.service[i];
-    out.service.push_back({s.packets, s.bytes, {s.new_flows[0], s.new_flows[1]}, s.untracked, s.recovered, s.moved, 0});
+    out.service.push_back({{s.new_flows[0], s.new_flows[1]}, s.untracked, s.recovered, s.moved, {}});
     std::copy_n(&counters_.signals[i * signals_per_service], signals_per_service, out.signals.emplace_back().begin());
     auto& timed_out = out.timed_out.emplace_back();
     for (unsigned g = 0; sweeper_ && g < TEAL_SIGNAL_GENERATIONS; g++)

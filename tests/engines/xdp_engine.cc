@@ -149,8 +149,6 @@ class XdpEngine final : public PipelineEngine {
     for (size_t i = 0; i < out.service.size() && i < totals.service.size(); i++) {
       teal_service_counts& to = out.service[i];
       const teal_service_counts& from = totals.service[i];
-      to.packets += from.packets;
-      to.bytes += from.bytes;
       for (int pool = 0; pool < 2; pool++) to.new_flows[pool] += from.new_flows[pool];
       to.untracked += from.untracked;
       to.recovered += from.recovered;

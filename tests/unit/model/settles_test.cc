@@ -28,10 +28,18 @@ SnapshotInput one_service() {
   return in;
 }
 
+// By the flag, which the XDP program reads; what workers read must say the same.
 bool settles(const SnapshotInput& in, uint16_t service = 1) {
   MaglevCache cache;
   const Snapshot s(in, cache);
-  return (s.view().services[service].flags & TEAL_SERVICE_SETTLES) != 0;
+  const bool flag = (s.view().services[service].flags & TEAL_SERVICE_SETTLES) != 0;
+  const Settling& settling = s.view().settling[service];
+  for (const uint8_t pool : {TEAL_BLUE, TEAL_GREEN}) {
+    const auto table = s.maglev(service, pool);
+    EXPECT_EQ(settling.maglev[pool], flag && !table->empty() ? table->data() : nullptr) << "pool " << int{pool};
+  }
+  if (flag) EXPECT_EQ(settling.group, s.view().services[service].group);
+  return flag;
 }
 
 TEST(Settles, PlainTcpDoes) {

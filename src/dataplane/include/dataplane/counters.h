@@ -49,8 +49,6 @@ struct Counters {  // worker: rw, control: ro
     for (size_t i = 0; i < service.size(); i++) {
       auto& s = service[i];
       const auto& x = o.service[i];
-      s.packets += x.packets;
-      s.bytes += x.bytes;
       for (int p = 0; p < 2; p++) s.new_flows[p] += x.new_flows[p];
       s.untracked += x.untracked;
       s.recovered += x.recovered;

@@ -176,17 +176,20 @@ class Pipeline {
     counters_.event[TEAL_EV_mss_clamped] +=
         static_cast<uint64_t>(teal_clamp_mss(data + item.pkt.l4, end, service.mss_clamp));
   }
-  // Sets `decided` of a packet with no SYN, FIN or RST where its cells may spare it the table. They, and the slot that
-  // decides then, are fetched.
-  [[gnu::always_inline]] void seek_settled(Item& item) const {
+  // The packet must be looked up: gather() fetches its bucket.
+  [[gnu::always_inline]] void await_table(Item& item) {
     item.decided = nullptr;
-    const teal_service& service = view_->services[item.service];
-    if (!(service.flags & TEAL_SERVICE_SETTLES)) return;
-    const uint32_t pool = TEAL_LOAD(&shared_.settled[service.group]);
-    if (pool == 0 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return;
-    const uint32_t table = service.maglev[(pool - 1) & 1];
-    if (TEAL_UNLIKELY(table == 0)) return;
-    item.decided = &view_->maglev[table][teal_maglev_slot(&secret_, item.key.hash, 0, model::maglev_slots)];
+    awaits_ = true;
+  }
+  // Of a packet with no SYN, FIN or RST: `decided`, where its cells may spare it the table. They, and the slot that
+  // decides then, are fetched.
+  [[gnu::always_inline]] void seek_settled(Item& item) {
+    const model::Settling& settling = view_->settling[item.service];
+    const uint32_t pool = TEAL_LOAD(&shared_.settled[settling.group]) - 1;
+    if (pool > 1 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return await_table(item);
+    const uint16_t* maglev = settling.maglev[pool];
+    if (TEAL_UNLIKELY(maglev == nullptr)) return await_table(item);
+    item.decided = &maglev[teal_maglev_slot(&secret_, item.key.hash, 0, model::maglev_slots)];
     item.second = teal_bucket_other(item.key.hash, item.first, table_.bucket_count());
     rte_prefetch0(item.decided);
     rte_prefetch0(table_.cell_word(item.first));
@@ -251,6 +254,7 @@ class Pipeline {
   // their addresses to be translated, and with a packet's other work between them these waits do not overlap. More at
   // once would leave less to do until the first is needed (docs/decisions/0018).
   static constexpr unsigned fetched_together = 8;
+  bool awaits_ = false;                                    // one of them at least goes to the table
   std::array<const Item*, fetched_together> beginning_{};  // SYNs among them
   unsigned beginning_count_ = 0;
 

@@ -18,6 +18,13 @@
 
 namespace teal::model {
 
+// Of a service: by what Maglev table its pools' packets are decided when they need no look at the flow table. 32 bytes,
+// so that an index is a shift.
+struct alignas(32) Settling {
+  uint32_t group = 0;
+  const uint16_t* maglev[2] = {nullptr, nullptr};  // by pool; nullptr: the table must be asked
+};
+
 struct View {
   const teal_service* services = nullptr;  // by number
   uint32_t service_count = 0;              // highest number + 1
@@ -29,6 +36,7 @@ struct View {
   uint32_t endpoint_count = 0;
   const teal_endpoint_ref* refs = nullptr;
   uint32_t ref_count = 0;
+  const Settling* settling = nullptr;       // by service
   const uint16_t* const* maglev = nullptr;  // tables of maglev_slots backend numbers; 0: nullptr
   const teal_route_slot* routes = nullptr;
   uint32_t route_mask = 0;  // slots - 1
@@ -114,6 +122,7 @@ class Snapshot {
   std::vector<teal_endpoint_ref> refs_;
   std::vector<std::shared_ptr<const MaglevTable>> tables_;
   std::vector<const uint16_t*> maglev_;
+  std::vector<Settling> settling_;
   std::map<std::pair<uint16_t, uint8_t>, uint32_t> table_of_;
   std::vector<teal_route_slot> routes_;
   std::vector<teal_hop> hops_;
