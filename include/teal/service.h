@@ -53,13 +53,12 @@ struct teal_hop {
   uint16_t mtu;  /* bytes of the IP packet */
   uint8_t state; /* enum teal_hop_state */
   uint8_t tags;  /* VLAN tags to send, 0 to 2 */
-  uint16_t unused;
   struct teal_vlan_tag {
     teal_be16 tpid;
     teal_be16 tci;
   } vlan[2];     /* outer first */
 };
-TEAL_STATIC_ASSERT(sizeof(struct teal_hop) == 28, "no holes in a next hop");
+TEAL_STATIC_ASSERT(sizeof(struct teal_hop) == 26, "no holes in a next hop");
 
 /* What NAT of one side adds to checksums (teal_csum_add()): the same for all packets between a service and one of its
  * backends. */
@@ -85,6 +84,8 @@ struct teal_backend {
   teal_be16 port;
   uint8_t family;                 /* 0: this number is free */
   uint8_t pool;
+  uint8_t forward;                /* its service's, so that a packet need not touch that line too */
+  uint8_t unused;
 };
 TEAL_STATIC_ASSERT(sizeof(struct teal_backend) == 64, "a backend is one cache line");
 

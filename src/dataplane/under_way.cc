@@ -210,7 +210,6 @@ TEAL_HOT uint32_t Pipeline::encapsulate_under_way(Item& item, const teal_backend
 // changed.
 template <uint8_t family, bool any>
 TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
-  const teal_service& service = view_->services[item.service];
   const teal_backend& backend = view_->backends[item.direct];
   const teal_hop& hop = backend.hop;
   uint8_t* const data = item.data;
@@ -218,7 +217,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
   const uint32_t l3_len = teal_under_way_l3_len(data, family), frame_len = item.m->pkt_len;
   uint32_t length = frame_len;
   if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
-  if (TEAL_LIKELY(service.forward == TEAL_FORWARD_nat)) {
+  if (TEAL_LIKELY(backend.forward == TEAL_FORWARD_nat)) {
     const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
     if (TEAL_UNLIKELY(l3_len > hop.mtu) ||
         (TEAL_UNLIKELY(in_filter<family>(view_->special, client)) && is_backend(item)))
@@ -227,7 +226,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
                                     &backend.addr, backend.port, backend.sums)))
       return false;
     teal_write_macs_plain(data, &hop);  // the EtherType stands where it should
-  } else if (service.forward == TEAL_FORWARD_l2dsr) {
+  } else if (backend.forward == TEAL_FORWARD_l2dsr) {
     if (TEAL_UNLIKELY(l3_len > hop.mtu)) return false;
     teal_write_macs_plain(data, &hop);
   } else {
@@ -235,7 +234,7 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
                                               : encapsulate_under_way<family, 6>(item, backend, l3_len);
     if (TEAL_UNLIKELY(length == 0)) return false;
   }
-  if (any) clamp(item, service, item.data, ip + l3_len);
+  if (any) clamp(item, view_->services[item.service], item.data, ip + l3_len);
   BackendCounters& bc = counters_.backend[item.direct];
   bc.packets++;
   bc.bytes += frame_len;

@@ -151,6 +151,7 @@ void Snapshot::add_backends(const SnapshotInput& input) {
     out.port = teal_swap16(b.endpoint.port);
     out.family = b.endpoint.address.family;
     out.pool = b.pool;
+    out.forward = services_[b.service].forward;
     auto at = known.find(b.endpoint.address);
     if (at == known.end())
       at = known.emplace(b.endpoint.address, resolve_next_hop(input.topology, input.ports, b.endpoint.address)).first;
