@@ -38,7 +38,9 @@ bool settles(const SnapshotInput& in, uint16_t service = 1) {
     const auto table = s.maglev(service, pool);
     EXPECT_EQ(settling.maglev[pool], flag && !table->empty() ? table->data() : nullptr) << "pool " << int{pool};
   }
-  if (flag) EXPECT_EQ(settling.group, s.view().services[service].group);
+  if (flag) {
+    EXPECT_EQ(settling.group, s.view().services[service].group);
+  }
   return flag;
 }
 
