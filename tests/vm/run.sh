@@ -75,8 +75,9 @@ for at in proc sysfs:sys devtmpfs:dev tmpfs:run tmpfs:tmp tmpfs:mnt tmpfs:dev/sh
   mkdir -p /host/\${at#*:}
   mount -t \${at%:*} none /host/\${at#*:}
 done
-mkdir /host/mnt/out
+mkdir -p /host/mnt/out "/host$PWD"
 mount \$files out /host/mnt/out
+mount \$files,cache=loose,ro tree "/host$PWD" # which may be hidden by now
 chroot /host /bin/bash /mnt/out/guest.sh >/host/mnt/out/log 2>&1 </dev/null
 echo \$? >/host/mnt/out/code
 poweroff -f
@@ -85,7 +86,7 @@ chmod +x "$work/initrd/init"
 (cd "$work/initrd" && find . | busybox cpio -o -H newc 2>/dev/null) | gzip -1 >"$work/initrd.gz"
 cat >"$work/out/guest.sh" <<GUEST
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-cd $PWD
+cd '$PWD'
 exec $tests --gtest_brief=1 --gtest_filter='$filter'
 GUEST
 
@@ -93,6 +94,7 @@ qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg -cpu max -
   -nic none -serial "file:$work/console" -kernel "$keep/$package/boot/vmlinuz-$version" -initrd "$work/initrd.gz" \
   -append "console=ttyS0 quiet panic=-1 mitigations=off" \
   -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
+  -virtfs "local,path=$PWD,mount_tag=tree,security_model=none,readonly=on,multidevs=remap" \
   -virtfs "local,path=$work/out,mount_tag=out,security_model=none" </dev/null &
 qemu=$!
 wait "$qemu" || fail "qemu ended with $?"
