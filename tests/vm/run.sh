@@ -4,15 +4,15 @@
 # refuses what later ones take, and a machine that tests run on may have another. Boots it in QEMU, without KVM, this
 # machine's files before it read-only, and runs build/release/tests/cases/teal-cases there.
 # Usage: sudo tests/vm/run.sh [--short | --filter GTEST_FILTER]
-#   --short    a case or two of all kinds (under a minute); else all of the XDP engine's (about ten)
+#   --short    a case or two of all kinds (a minute and a half); else all of the XDP engine's (ten to fifteen)
 # Exit: 0; 1 when a case failed or none ran, or the kernel could not be had; 2 wrong usage.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-filter='*xdp/*'
+filter='*xdp/*' limit_s=3600
 case "${1:-}" in
   '') ;;
   --short)
-    filter=
+    filter='' limit_s=600
     for case in affinity_gives_way cutover_midflow full_table hairpin ipip l2dsr malformed mss_clamp nat_tcp_life nat_udp \
       preview_prefixes replies_by_source rollback_keep settled_cutover settled_life shared_backend vlan_in; do
       filter+="xdp/$case.*:"
@@ -90,14 +90,14 @@ cd '$PWD'
 exec $tests --gtest_brief=1 --gtest_filter='$filter'
 GUEST
 
-qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -display none -no-reboot \
+timeout "$limit_s" qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -display none -no-reboot \
   -nic none -serial "file:$work/console" -kernel "$keep/$package/boot/vmlinuz-$version" -initrd "$work/initrd.gz" \
   -append "console=ttyS0 quiet panic=-1 mitigations=off" \
   -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
   -virtfs "local,path=$PWD,mount_tag=tree,security_model=none,readonly=on,multidevs=remap" \
   -virtfs "local,path=$work/out,mount_tag=out,security_model=none" </dev/null &
 qemu=$!
-wait "$qemu" || fail "qemu ended with $?"
+wait "$qemu" || fail "qemu ended with $? (124: after $limit_s s)"
 qemu=
 cat "$work/out/log" 2>/dev/null || { cat "$work/console"; fail "the machine did not start"; }
 [ "$(cat "$work/out/code" 2>/dev/null)" = 0 ] || { tail -n 5 "$work/console"; fail "failed on $package"; }
