@@ -165,7 +165,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   struct teal_reach r = teal_reach_of(t->view, t->half);
   uint64_t val = 0, *slot = 0;
   /* What a backend sends to the host itself is no reply; its flow's cells may be another's. The service of a settled
-   * reply is the only one of its endpoint. (The filter first: the other way round the stack would not do.) */
+   * reply is the only one of its endpoint. */
   int special = teal_in_filter(t->view->special, &t->client);
   if (!(TEAL_UNLIKELY(special) && teal_in_filter(t->view->local, &t->client)) && teal_settle(t) == t->ref->backend)
     val = TEAL_SETTLED_REPLY;

@@ -211,7 +211,7 @@ TEAL_STEP int teal_evict(const struct teal_reach *r, uint32_t held, uint32_t min
   return gone;
 }
 
-/* Claims a slot for n (1), or makes room for one by little (0: try again), or cannot (-1). */
+/* Claims a slot for n (1), or makes room for one by a move, or a stale entry's end (0: try again), or cannot (-1). */
 TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
   if (!r || !n) return -1;
   uint32_t first = teal_bucket_first(n->key.hash, r->buckets), second = teal_bucket_second(n->key.hash, r->buckets);
@@ -229,8 +229,8 @@ TEAL_STEP int teal_claim_or_make_room(const struct teal_reach *r, uint32_t held,
   return teal_evict(r, held, TEAL_STALE_TICKS, n) ? 0 : -1;
 }
 
-/* The same, and by more if it must be. (Not one function with it: the deeper search comes on top of its frame then, and
- * an XDP program's chain of calls has 512 bytes for all frames.) */
+/* The same, and by a move behind a move, or any entry that may give way, if it must be. (Not one function with it: the
+ * deeper search comes on top of its frame then, and an XDP program's chain of calls has 512 bytes for all frames.) */
 TEAL_INLINE int teal_claim_or_search(const struct teal_reach *r, uint32_t held, struct teal_insertion *n) {
   int done = teal_claim_or_make_room(r, held, n);
   if (done >= 0) return done;
