@@ -43,16 +43,13 @@ TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const stru
 
 #define TEAL_FIRST_LENGTHS 3
 
-/* A client's next hop unprobed, or by the first lengths alone (neighbours, their subnets, the default), without
- * bpf_loop(). */
-TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, const struct teal_addr *to) {
+/* A client's next hop, of whom teal_route_quick() does not know it, by the first lengths alone (neighbours, their subnets,
+ * the default), without bpf_loop(). 0: teal_xdp_route() goes on. */
+TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, const struct teal_addr *to, uint32_t special) {
   struct teal_xdp_view *v = teal_view_at(half & 1);
   if (!v || !to) return 0;
   uint32_t which = family == 4 ? 0 : 1;
-  int special = teal_in_filter(v->special, to);
-  uint32_t quick = teal_route_quick(&v->route_default, family, to, special);
-  if (TEAL_LIKELY(quick != 0)) return quick;
-  uint32_t first = teal_route_first(&v->lengths, family, special);
+  uint32_t first = teal_route_first(&v->lengths, family, (int)special);
   for (uint32_t i = 0; i < TEAL_FIRST_LENGTHS; i++) {
     if (i < first) continue;
     if (i >= v->lengths.count[which]) return 0;

@@ -196,7 +196,7 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   struct teal_addr client = t->client;
   uint32_t index = teal_route_quick(&t->view->route_default, t->family, &client, special);
   if (TEAL_UNLIKELY(index == 0)) {
-    index = teal_xdp_route_first(t->half, t->family, &client);
+    index = teal_xdp_route_first(t->half, t->family, &client, (uint32_t)special);
     if (index == 0) index = teal_xdp_route(t->half, t->family, &client, 0, TEAL_FIRST_LENGTHS);
   }
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];

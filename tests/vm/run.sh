@@ -17,9 +17,10 @@ case "${1:-}" in
       preview_prefixes replies_by_source rollback_keep settled_cutover settled_life shared_backend vlan_in; do
       filter+="xdp/$case.*:"
     done ;;
-  --filter) filter=${2:?a filter as --gtest_filter has it} ;;
-  *) sed -n 's/^# \{0,1\}//; 6,7p' "$0" >&2; exit 2 ;;
+  --filter) filter=${2:-} ;;
+  *) filter= ;;
 esac
+[ -n "$filter" ] || { sed -n 's/^# \{0,1\}//; 6,7p' "$0" >&2; exit 2; }
 fail() { echo "tests/vm: $*" >&2; exit 1; }
 tests=build/release/tests/cases/teal-cases
 [ -x "$tests" ] || fail "no $tests: build it first (scripts/test --only cases)"
@@ -90,8 +91,8 @@ cd '$PWD'
 exec $tests --gtest_brief=1 --gtest_filter='$filter'
 GUEST
 
-timeout "$limit_s" qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg -cpu max -smp 2 -m 2048 -display none -no-reboot \
-  -nic none -serial "file:$work/console" -kernel "$keep/$package/boot/vmlinuz-$version" -initrd "$work/initrd.gz" \
+timeout "$limit_s" qemu-system-x86_64 -nodefaults -no-user-config -machine q35,accel=tcg -cpu max -smp 2 -m 2048 \
+  -display none -no-reboot -nic none -serial "file:$work/console" -kernel "$keep/$package/boot/vmlinuz-$version" -initrd "$work/initrd.gz" \
   -append "console=ttyS0 quiet panic=-1 mitigations=off" \
   -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
   -virtfs "local,path=$PWD,mount_tag=tree,security_model=none,readonly=on,multidevs=remap" \
