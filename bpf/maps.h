@@ -23,21 +23,7 @@ struct { /* the flow table and all that belongs to it, as teal/layout.h has it; 
   __type(value, struct teal_line);
 } teal_table SEC(".maps");
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, uint32_t);
-  __type(value, struct teal_xdp_control);
-} teal_control SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 2);
-  __type(key, uint32_t);
-  __type(value, struct teal_xdp_view);
-} teal_views SEC(".maps");
+struct teal_xdp_published teal_published; /* libbpf makes the map that it lies in (.bss) */
 
 struct { /* entries: possible CPUs, set by the loader */
   __uint(type, BPF_MAP_TYPE_ARRAY);

@@ -55,8 +55,7 @@ static long teal_reply_step(uint32_t i, void *arg) {
   struct teal_scratch *scratch = teal_scratch_here();
   if (!scratch) return 1;
   struct teal_newcomer *w = &scratch->newcomer;
-  struct teal_xdp_view *v = teal_view_at(w->half & 1);
-  if (!v) return 1;
+  struct teal_xdp_view *v = teal_view_at(w->half);
   const struct teal_endpoint *e = &v->endpoints[w->endpoint & (TEAL_XDP_ENDPOINTS - 1)];
   if (i >= e->count) return 1;
   struct teal_endpoint_ref ref = v->refs[(e->first + i) & (TEAL_XDP_REFS - 1)];
@@ -73,8 +72,7 @@ static long teal_reply_step(uint32_t i, void *arg) {
 TEAL_SEPARATE int teal_xdp_find_reply(struct teal_newcomer *w) {
   if (!w) return 0;
   uint32_t half = w->half;
-  struct teal_xdp_view *v = teal_view_at(half & 1);
-  if (!v) return 0;
+  struct teal_xdp_view *v = teal_view_at(half);
   w->found = 0;
   bpf_loop(v->endpoints[w->endpoint & (TEAL_XDP_ENDPOINTS - 1)].count, teal_reply_step, &half, 0);
   return w->found;
@@ -85,8 +83,7 @@ static long teal_clash_step(uint32_t i, void *arg) {
   struct teal_scratch *scratch = teal_scratch_here();
   if (!scratch) return 1;
   struct teal_newcomer *w = &scratch->newcomer;
-  struct teal_xdp_view *v = teal_view_at(w->half & 1);
-  if (!v) return 1;
+  struct teal_xdp_view *v = teal_view_at(w->half);
   const struct teal_endpoint *e = &v->endpoints[w->endpoint & (TEAL_XDP_ENDPOINTS - 1)];
   if (i >= e->count) return 1;
   struct teal_endpoint_ref ref = v->refs[(e->first + i) & (TEAL_XDP_REFS - 1)];
@@ -104,8 +101,8 @@ static long teal_clash_step(uint32_t i, void *arg) {
 TEAL_SEPARATE int teal_xdp_clashes(struct teal_newcomer *w, uint32_t backend) {
   if (!w) return 0;
   uint32_t half = w->half;
-  struct teal_xdp_view *v = teal_view_at(half & 1);
-  if (!v || w->service >= TEAL_SERVICES) return 0;
+  struct teal_xdp_view *v = teal_view_at(half);
+  if (w->service >= TEAL_SERVICES) return 0;
   const struct teal_backend *b = &v->backends[backend & (TEAL_BACKENDS - 1)];
   struct teal_addr addr = b->addr;
   uint64_t key = teal_match_key(&v->secret, b->family, &addr, b->port, v->services[w->service].proto, TEAL_MATCH_ENDPOINT);
@@ -120,8 +117,7 @@ TEAL_SEPARATE int teal_xdp_clashes(struct teal_newcomer *w, uint32_t backend) {
 /* Writes or refreshes the affinity that the flow of value `flow` gives its client. */
 TEAL_SEPARATE int teal_xdp_pin(struct teal_newcomer *w, uint64_t flow) {
   if (!w) return 0;
-  struct teal_xdp_view *v = teal_view_at(w->half & 1);
-  if (!v) return 0;
+  struct teal_xdp_view *v = teal_view_at(w->half);
   const struct teal_service *svc = &v->services[w->service & (TEAL_SERVICES - 1)];
   struct teal_split *split = teal_split_at(svc->group);
   if (!split) return 0;
@@ -167,9 +163,9 @@ TEAL_SEPARATE int teal_xdp_touch(struct teal_newcomer *w, uint64_t *slot, uint32
   uint64_t was = w->insertion.val, is = w->insertion.replace;
   /* No longer plain: its packets must find it from now on. */
   if (teal_val_state(was) == TEAL_FLOW_established && teal_val_state(is) != TEAL_FLOW_established) {
-    struct teal_xdp_view *v = teal_view_at(w->half & 1);
-    struct teal_reach r = {w->half, v ? v->buckets : 0, TEAL_LOCK_XDP};
-    if (v) teal_attend_both(&r, w->insertion.key.hash);
+    struct teal_xdp_view *v = teal_view_at(w->half);
+    struct teal_reach r = {w->half, v->buckets, TEAL_LOCK_XDP};
+    teal_attend_both(&r, w->insertion.key.hash);
   }
   uint8_t dir = (uint8_t)(how >> 8), flags = (uint8_t)(how >> 16), two_way = (uint8_t)(how >> 24);
   struct teal_signal_counts *c = teal_signals_at(w->service, was);
@@ -196,9 +192,9 @@ TEAL_INLINE uint32_t teal_xdp_pool(struct teal_newcomer *w, struct teal_xdp_view
  * counted. */
 TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
   if (!w) return 0;
-  struct teal_xdp_view *v = teal_view_at(w->half & 1);
+  struct teal_xdp_view *v = teal_view_at(w->half);
   struct teal_xdp_cpu *cpu = teal_this_cpu();
-  if (!v || !cpu) return 0;
+  if (!cpu) return 0;
   const struct teal_service *svc = &v->services[w->service & (TEAL_SERVICES - 1)];
   struct teal_split *split = teal_split_at(svc->group);
   if (!split) return 0;
@@ -231,9 +227,9 @@ TEAL_SEPARATE uint32_t teal_xdp_choose(struct teal_newcomer *w) {
 /* Enters insertion.val; afterwards it is what decides. 0 when the key's lock stayed taken. */
 TEAL_SEPARATE int teal_xdp_enter(struct teal_newcomer *w) {
   if (!w) return 0;
-  struct teal_xdp_view *v = teal_view_at(w->half & 1);
+  struct teal_xdp_view *v = teal_view_at(w->half);
   struct teal_xdp_cpu *cpu = teal_this_cpu();
-  if (!v || !cpu) return 0;
+  if (!cpu) return 0;
   struct teal_reach r = teal_reach_of(v, w->half);
   struct teal_insertion *n = &w->insertion;
   n->displaced = 0;

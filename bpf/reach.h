@@ -22,11 +22,14 @@ struct teal_reach {
   uint32_t half, buckets, owner;
 };
 
-TEAL_INLINE struct teal_xdp_view *teal_view_at(uint32_t half) { return bpf_map_lookup_elem(&teal_views, &half); }
+TEAL_INLINE struct teal_xdp_view *teal_view_at(uint32_t half) {
+  struct teal_xdp_view *v = &teal_published.views[half & 1];
+  TEAL_KEEP(v); /* or clang adds it up anew at each use */
+  return v;
+}
 
 TEAL_INLINE const struct teal_secret *teal_reach_secret(const struct teal_reach *r) {
-  struct teal_xdp_view *v = teal_view_at(r->half & 1);
-  return v ? &v->secret : 0;
+  return &teal_view_at(r->half)->secret;
 }
 
 TEAL_INLINE struct teal_bucket *teal_reach_bucket(const struct teal_reach *r, uint32_t index) {

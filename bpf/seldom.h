@@ -18,9 +18,9 @@ struct teal_routing {
 
 static long teal_route_step(uint32_t i, void *arg) {
   struct teal_routing *w = arg;
-  struct teal_xdp_view *v = teal_view_at(w->half & 1);
+  struct teal_xdp_view *v = teal_view_at(w->half);
   i += w->from;
-  if (!v || i >= TEAL_ROUTE_LENGTHS) return 1;
+  if (i >= TEAL_ROUTE_LENGTHS) return 1;
   const struct teal_route_lengths *lengths = w->service ? &v->previews : &v->lengths;
   const struct teal_route_length *l = &lengths->at[w->family == 4 ? 0 : 1][i];
   struct teal_addr net;
@@ -33,8 +33,8 @@ static long teal_route_step(uint32_t i, void *arg) {
 /* teal_route_find() from the length `from` on. */
 TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const struct teal_addr *to, uint32_t service,
                                       uint32_t from) {
-  struct teal_xdp_view *v = teal_view_at(half & 1);
-  if (!v || !to) return 0;
+  struct teal_xdp_view *v = teal_view_at(half);
+  if (!to) return 0;
   struct teal_routing w = {half, family, 0, service, from, *to};
   const struct teal_route_lengths *lengths = service ? &v->previews : &v->lengths;
   bpf_loop(lengths->count[family == 4 ? 0 : 1], teal_route_step, &w, 0);
@@ -46,8 +46,8 @@ TEAL_SEPARATE uint32_t teal_xdp_route(uint32_t half, uint32_t family, const stru
 /* A client's next hop, of whom teal_route_quick() does not know it, by the first lengths alone (neighbours, their subnets,
  * the default), without bpf_loop(). 0: teal_xdp_route() goes on. */
 TEAL_SEPARATE uint32_t teal_xdp_route_first(uint32_t half, uint32_t family, const struct teal_addr *to, uint32_t special) {
-  struct teal_xdp_view *v = teal_view_at(half & 1);
-  if (!v || !to) return 0;
+  struct teal_xdp_view *v = teal_view_at(half);
+  if (!to) return 0;
   uint32_t which = family == 4 ? 0 : 1;
   uint32_t first = teal_route_first(&v->lengths, family, (int)special);
   for (uint32_t i = 0; i < TEAL_FIRST_LENGTHS; i++) {
@@ -100,8 +100,8 @@ TEAL_SEPARATE int teal_xdp_clamp(struct xdp_md *ctx, uint32_t l4, uint32_t limit
 
 /* Address by which backends see a client that is a backend itself: 1 and *client replaced, or 0. */
 TEAL_SEPARATE int teal_xdp_hairpin_of(uint32_t half, uint32_t family, struct teal_addr *client) {
-  struct teal_xdp_view *v = teal_view_at(half & 1);
-  if (!v || !client) return 0;
+  struct teal_xdp_view *v = teal_view_at(half);
+  if (!client) return 0;
   uint64_t key = teal_match_key(&v->secret, (uint8_t)family, client, 0, 0, TEAL_MATCH_BACKEND_ADDRESS);
   uint32_t number = teal_match_find(v->match, v->match_mask & (TEAL_XDP_MATCH - 1), &v->secret, key);
   if (number == 0 || number >= TEAL_BACKENDS || !teal_addr_equal(&v->backends[number].addr, client)) return 0;
@@ -115,8 +115,8 @@ TEAL_SEPARATE int teal_xdp_hairpin_of(uint32_t half, uint32_t family, struct tea
 
 /* The reverse: a hairpin client's own address in place of the one that backends see. */
 TEAL_SEPARATE int teal_xdp_hairpin_client(uint32_t half, uint32_t family, struct teal_addr *seen) {
-  struct teal_xdp_view *v = teal_view_at(half & 1);
-  if (!v || !seen) return 0;
+  struct teal_xdp_view *v = teal_view_at(half);
+  if (!seen) return 0;
   uint32_t number;
   if (family == 4) {
     uint32_t host = teal_swap32(seen->v4);

@@ -45,15 +45,13 @@ TEAL_INLINE int teal_punt(struct teal_trip *t) {
 
 /* What teald says of an engine's port. */
 TEAL_INLINE const struct teal_xdp_port *teal_port_at(uint32_t port) {
-  uint32_t zero = 0;
-  struct teal_xdp_control *c = bpf_map_lookup_elem(&teal_control, &zero);
-  return c ? &c->ports[port & (TEAL_XDP_PORTS - 1)] : 0;
+  return &teal_published.control.ports[port & (TEAL_XDP_PORTS - 1)];
 }
 
 /* To the kernel, without the VLAN tags that the port's configuration says are its. */
 TEAL_INLINE int teal_kernel(struct teal_trip *t) {
   const struct teal_xdp_port *port = teal_port_at(t->port);
-  uint32_t tags = port ? port->tags : 0;
+  uint32_t tags = port->tags;
   teal_event(t, TEAL_EV_to_kernel);
   if (TEAL_LIKELY(tags == 0) || t->pkt.tags < tags) return XDP_PASS;
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
@@ -74,14 +72,14 @@ TEAL_INLINE int teal_leave(struct teal_trip *t, const struct teal_hop *hop, uint
   t->cpu->event[TEAL_EV_tx_bytes] += len;
   if (TEAL_LIKELY(hop->port == t->port)) return XDP_TX;
   const struct teal_xdp_port *port = teal_port_at(hop->port);
-  return port ? (int)bpf_redirect(port->ifindex, 0) : XDP_ABORTED;
+  return (int)bpf_redirect(port->ifindex, 0);
 }
 
 /* Whether this program can send by the hop, or a worker must. */
 TEAL_INLINE int teal_ours_to_send(struct teal_trip *t, const struct teal_hop *hop) {
   if (TEAL_LIKELY(hop->port == t->port)) return 1;
   const struct teal_xdp_port *port = teal_port_at(hop->port);
-  return port && port->kind == TEAL_PORT_XDP;
+  return port->kind == TEAL_PORT_XDP;
 }
 
 /* The headers of a packet without IP options: 1 and pointers that the verifier knows to be readable and writable. */

@@ -308,7 +308,6 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
   if (TEAL_UNLIKELY(pkt->kind == TEAL_KIND_BAD)) return teal_drop(t, pkt->reason);
   if (data + sizeof(struct teal_eth) > end) return XDP_ABORTED; /* parse has seen to it; the verifier has not */
   const struct teal_xdp_port *port = teal_port_at(t->port);
-  if (!port) return XDP_ABORTED;
   const uint8_t *mac = port->mac;
   if (*(uint32_t *)data != *(const uint32_t *)mac || *(uint16_t *)(data + 4) != *(const uint16_t *)(mac + 4)) {
     if (data[0] & 1) return teal_kernel(t);
@@ -359,18 +358,17 @@ TEAL_INLINE int teal_port_of(const struct teal_xdp_control *c, uint32_t ifindex)
 
 SEC("xdp.frags")
 int teal_xdp(struct xdp_md *ctx) {
-  uint32_t zero = 0;
+  const struct teal_xdp_control *control = &teal_published.control;
   struct teal_trip t;
   t.ctx = ctx;
   t.cpu = teal_this_cpu();
-  struct teal_xdp_control *control = bpf_map_lookup_elem(&teal_control, &zero);
-  if (!t.cpu || !control) return XDP_PASS;
+  if (!t.cpu) return XDP_PASS;
   TEAL_STORE(&t.cpu->turn, t.cpu->turn + 1);
   int verdict = XDP_PASS;
   t.half = TEAL_LOAD(&control->half) & 1;
   t.view = teal_view_at(t.half);
   int port = teal_port_of(control, ctx->ingress_ifindex);
-  if (t.view && port >= 0) {
+  if (port >= 0) {
     t.port = (uint32_t)port;
     t.now = teal_clock();
     verdict = teal_carry(&t);

@@ -24,6 +24,7 @@ constexpr const char* pins = "/sys/fs/bpf/teal-perf";
 
 // The engine's maps are pinned by their names without the prefix.
 std::string pin_of(const std::string& map) {
+  if (map == ".bss") return "published";
   return map.starts_with("teal_") ? map.substr(5) : map;
 }
 

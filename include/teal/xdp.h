@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
  *
- * What the XDP program and its loader share beside the flow table: the published view, the ports and the counters. Each
- * is the value of a BPF array that user space maps; what teald writes and what the program writes never share a line.
+ * What the XDP program and its loader share beside the flow table: what is published to it, and the counters. Each is the
+ * value of a BPF array that user space maps; what teald writes and what the program writes never share a line.
  */
 #ifndef TEAL_XDP_H
 #define TEAL_XDP_H
@@ -10,7 +10,7 @@
 #include "teal/layout.h"
 #include "teal/route.h"
 
-#define TEAL_XDP_VERSION 7     /* of everything in this file: a program of another version is not fed this one's views */
+#define TEAL_XDP_VERSION 8     /* of everything in this file: a program of another version is not fed this one's views */
 #define TEAL_XDP_PORTS 32u
 #define TEAL_XDP_PORT_SLOTS 256u
 #define TEAL_XDP_QUEUES 64u    /* receive queues a port */
@@ -36,7 +36,7 @@ struct teal_line {
 TEAL_STATIC_ASSERT(TEAL_AT_LOCKS % 64 == 0 && TEAL_AT_SPLITS % 64 == 0 && TEAL_AT_BUCKETS % 64 == 0, "whole lines");
 TEAL_STATIC_ASSERT(__builtin_offsetof(struct teal_head, tick) == TEAL_LINE_TICK * 64, "the clock's line");
 
-/* A published view. Two stand in the array: teald fills the one that no program reads, then turns control.half. */
+/* A published view. There are two: teald fills the one that no program reads, then turns control.half. */
 struct teal_xdp_view {
   struct teal_secret secret;
   uint32_t buckets;
@@ -73,7 +73,6 @@ struct teal_xdp_port { /* by engine's port number */
   uint8_t kind; /* enum teal_xdp_port_kind */
 };
 
-/* Written by teald; one in its array. */
 struct teal_xdp_control {
   uint32_t version; /* TEAL_XDP_VERSION */
   uint32_t half;    /* the view that programs read */
@@ -82,6 +81,12 @@ struct teal_xdp_control {
     uint32_t ifindex; /* 0: free */
     uint32_t port;
   } slots[TEAL_XDP_PORT_SLOTS];
+};
+
+/* Written by teald. The program's .bss: what lies there it reaches without a lookup, as its own variable. */
+struct teal_xdp_published {
+  struct teal_xdp_control control;
+  struct teal_xdp_view views[2] __attribute__((aligned(64)));
 };
 
 TEAL_INLINE uint32_t teal_xdp_port_hash(uint32_t ifindex) { return (ifindex * 0x9e3779b1u) >> 24; }

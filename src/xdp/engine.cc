@@ -19,22 +19,21 @@ constexpr uint32_t slot_probes = 8;  // teal_port_of() of bpf/teal.bpf.c looks n
 
 struct Loaded {
   Object object;
-  Mapping control, views, cpus, signals;
+  Mapping published, cpus, signals;
   uint32_t program_id;
   Grace grace;
   Publisher publisher;
 
   Loaded(int table_fd, int cpus_fd, unsigned cpu_count)
       : object(embedded_object(), table_fd, cpus_fd, cpu_count),
-        control(object.map("teal_control"), sizeof(teal_xdp_control), "teal_control"),
-        views(object.map("teal_views"), 2 * sizeof(teal_xdp_view), "teal_views"),
+        published(object.map(".bss"), sizeof(teal_xdp_published), "what is published to the program"),
         cpus(object.map("teal_cpus"), cpu_count * sizeof(teal_xdp_cpu), "teal_cpus"),
         signals(object.map("teal_signals"), TEAL_SIGNAL_COPIES * sizeof(teal_xdp_signals), "teal_signals"),
         program_id(xdp::program_id(object.program("teal_xdp"))),
         grace(object.program("teal_visit"), counts(), cpu_count),
-        publisher(static_cast<teal_xdp_view*>(views.base()), &ports(), object.map("teal_maglevs")) {}
+        publisher(program().views, &program().control, object.map("teal_maglevs")) {}
 
-  [[nodiscard]] teal_xdp_control& ports() const { return *static_cast<teal_xdp_control*>(control.base()); }
+  [[nodiscard]] teal_xdp_published& program() const { return *static_cast<teal_xdp_published*>(published.base()); }
   [[nodiscard]] const teal_xdp_cpu* counts() const { return static_cast<const teal_xdp_cpu*>(cpus.base()); }
 };
 
@@ -102,8 +101,7 @@ void Engine::Impl::attach() {
     throw;
   }
   pins.put("program", l.object.program("teal_xdp"));
-  pins.put("control", l.object.map("teal_control"));
-  pins.put("views", l.object.map("teal_views"));
+  pins.put("published", l.object.map(".bss"));
   pins.put("maglevs", l.object.map("teal_maglevs"));
   pins.put("xsks", l.object.map("teal_xsks"));
   attached = true;
@@ -130,7 +128,7 @@ void Engine::drop_old_table() {
 void Engine::load(const std::vector<PortSpec>& xdp, const std::vector<uint16_t>& dpdk_ports) {
   const Fd counters = find_counters(impl_->pins, impl_->cpu_count);
   auto loaded = std::make_unique<Loaded>(impl_->tables.table.fd.get(), counters.get(), impl_->cpu_count);
-  teal_xdp_control& control = loaded->ports();
+  teal_xdp_control& control = loaded->program().control;
   control.version = TEAL_XDP_VERSION;
   for (const uint16_t number : dpdk_ports) set_port(control, number, nullptr);
   for (const PortSpec& port : xdp) set_port(control, port.number, &port);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "handles.h"
+#include "teal/xdp.h"  // what the skeleton names
 #include "teal.skel.h"
 
 namespace teal::xdp {

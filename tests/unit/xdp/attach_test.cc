@@ -40,8 +40,8 @@ TEST_F(Attach, TheProgramIsToldThePorts) {
   const PortSpec near = port_spec("near", false, 3);
   engine.load({near}, {0, 7});
   engine.publish(snapshot(1));
-  const Mapping map = map_pin<teal_xdp_control>("control", 1);
-  const auto& control = *static_cast<const teal_xdp_control*>(map.base());
+  const Mapping map = map_pin<teal_xdp_published>("published", 1);
+  const auto& control = static_cast<const teal_xdp_published*>(map.base())->control;
   EXPECT_EQ(control.version, uint32_t{TEAL_XDP_VERSION});
   for (unsigned i = 0; i < TEAL_XDP_PORTS; i++)
     EXPECT_EQ(control.ports[i].kind, i == 3 ? TEAL_PORT_XDP : i == 0 || i == 7 ? TEAL_PORT_DPDK : TEAL_PORT_NONE) << i;

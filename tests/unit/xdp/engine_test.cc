@@ -104,7 +104,7 @@ TEST_F(Takeover, DetachRemovesEverythingAndSaysSo) {
   const auto removed = Engine::detach(pins_at);
   EXPECT_EQ(program_on("near"), 0u);
   EXPECT_FALSE(std::filesystem::exists(pins_at));
-  ASSERT_EQ(removed.size(), 8u) << "link, program, table, cpus, control, views, maglevs, xsks";
+  ASSERT_EQ(removed.size(), 7u) << "link, program, table, cpus, published, maglevs, xsks";
   EXPECT_EQ(removed[0], "port p_near: XDP program detached");
   EXPECT_TRUE(Engine::detach(pins_at).empty()) << "again: nothing to do";
 }

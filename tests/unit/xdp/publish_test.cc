@@ -26,12 +26,12 @@ class Publish : public XdpTest {
     make_head(engine_->table());
     engine_->load({port_spec("near")}, {});
     engine_->publish(snapshot(services));
-    control_ = map_pin<teal_xdp_control>("control", 1);
-    views_ = map_pin<teal_xdp_view>("views", 2);
+    published_ = map_pin<teal_xdp_published>("published", 1);
     cpus_ = map_pin<teal_xdp_cpu>("cpus", possible_cpus());
   }
-  uint32_t half() const { return TEAL_LOAD(&static_cast<const teal_xdp_control*>(control_.base())->half); }
-  const teal_xdp_view& view(uint32_t half) const { return static_cast<const teal_xdp_view*>(views_.base())[half]; }
+  const teal_xdp_published& published() const { return *static_cast<const teal_xdp_published*>(published_.base()); }
+  uint32_t half() const { return TEAL_LOAD(&published().control.half); }
+  const teal_xdp_view& view(uint32_t half) const { return published().views[half]; }
   teal_xdp_cpu& cpu(unsigned n) const { return static_cast<teal_xdp_cpu*>(cpus_.base())[n]; }
 
   // The identity of the Maglev table in a slot and, in `out`, what it holds. 0: none.
@@ -71,7 +71,7 @@ class Publish : public XdpTest {
   }
 
   std::unique_ptr<Engine> engine_;
-  Mapping control_, views_, cpus_;
+  Mapping published_, cpus_;
 };
 
 TEST_F(Publish, FillsTheHalfThatIsNotReadAndTurns) {
