@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "handles.h"
-#include "teal/xdp.h"  // what the skeleton names
-#include "teal.skel.h"
+#include "teal/xdp.h"
+
+#include "teal.skel.h"  // names what teal/xdp.h has
 
 namespace teal::xdp {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts a snapshot where the program reads: into the half of teal_published.views and teal_maglevs that no program reads, and then
-// turns control.half.
+// Puts a snapshot where the program reads: into the half of teal_published.views and teal_maglevs that no program
+// reads, and then turns control.half.
 #pragma once
 
 #include <array>
