@@ -105,8 +105,7 @@ void Race::replace_program(Break broken) {
   if (broken != Break::lock && broken != Break::stale) return;
   const auto elf = broken == Break::lock ? object_of<teal_nolock>() : object_of<teal_stale>();
   broken_program_ = std::make_unique<perf::TestObject>(
-      elf,
-      std::vector<std::string>{"teal_table", ".bss", "teal_cpus", "teal_maglevs", "teal_xsks"},
+      elf, std::vector<std::string>{"teal_table", ".bss", "teal_cpus", "teal_maglevs", "teal_xsks"},
       std::vector<perf::TestObject::Size>{});
   const int link = perf::XdpWorld::pinned("link_port");
   const int e = bpf_link_update(link, broken_program_->program("teal_xdp"), nullptr);
