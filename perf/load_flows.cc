@@ -104,7 +104,7 @@ bool Frames::read(const uint8_t* frame, unsigned length, Segment& segment, Stamp
 }
 
 Flows::Flows(uint32_t count, uint32_t frames_a_syn)
-    : places_(count), mask_(count - 1), frames_a_syn_(frames_a_syn), until_turn_(frames_a_syn) {
+    : places_(count), mask_(count - 1), frames_a_syn_(frames_a_syn), renewed_(count), until_turn_(frames_a_syn) {
   if (count < 2 || (count & mask_) != 0)
     throw std::runtime_error("found " + std::to_string(count) + " flows, expected a power of two");
   if (frames_a_syn < 3)
@@ -113,9 +113,9 @@ Flows::Flows(uint32_t count, uint32_t frames_a_syn)
 }
 
 void Flows::renew() {
-  for (Place& p : places_) p.flow += count();
   answers_.clear();
-  opened_ = turn_step_ = 0;
+  renewed_ = renewed_ <= count() ? count() : 0;  // nothing to end when none was begun
+  turn_step_ = 0;
 }
 
 Segment Flows::next() {
@@ -124,9 +124,11 @@ Segment Flows::next() {
     answers_.pop_back();
     return answer;
   }
-  if (opened_ < 2 * count()) {
-    const uint8_t flags = opened_ < count() ? TEAL_TCP_SYN : TEAL_TCP_ACK;
-    return {places_[opened_++ & mask_].flow, flags};
+  if (renewed_ < 3 * count()) {
+    Place& place = places_[renewed_ & mask_];
+    const uint32_t step = renewed_++ / count();
+    if (step == 1) place.flow += count();
+    return {place.flow, static_cast<uint8_t>(step == 0 ? TEAL_TCP_RST : step == 1 ? TEAL_TCP_SYN : TEAL_TCP_ACK)};
   }
   if (--until_turn_ == 0) {
     until_turn_ = frames_a_syn_;

@@ -48,7 +48,8 @@ class Flows {
   // `count`: a power of two. `frames_a_syn`: how many frames there are for one SYN.
   Flows(uint32_t count, uint32_t frames_a_syn);
 
-  // New flows in all places, which next() then opens first: count() SYNs and as many ACKs.
+  // New flows in all places: next() first ends those that were (count() RSTs: a table is full of flows that nobody ends
+  // before long), then opens the new ones (as many SYNs, as many ACKs).
   void renew();
   Segment next();
 
@@ -68,7 +69,7 @@ class Flows {
   std::vector<Place> places_;
   std::vector<Segment> answers_;  // of backends to SYNs, to be sent
   uint32_t mask_, frames_a_syn_;
-  uint32_t opened_ = 0;  // of 2 * count()
+  uint32_t renewed_;  // of 3 * count() frames: ends, SYNs, ACKs
   uint32_t until_turn_, turning_ = 1, turn_step_ = 0;
   uint32_t state_ = 1;
 };

@@ -130,7 +130,7 @@ class Lane:
     def renew(self):
         """All flows end, and others begin at a rate that SYNs alone may have -> the window in which they do."""
         self._say("renew")
-        return self.window(OPENING_PER_S, 4 * FLOWS / OPENING_PER_S)
+        return self.window(OPENING_PER_S, 5 * FLOWS / OPENING_PER_S)
 
     def _say(self, line):
         try:
