@@ -60,7 +60,7 @@
   X(flows_displaced, "entries moved to their other bucket to make room")                                 \
   X(flows_expired, "entries removed by the sweeper after their timeout")                                 \
   X(flows_moved, "live flows whose backend changed: the ledger, which must read 0")                      \
-  X(lock_busy, "flow entries not written because a key's lock stayed taken")                             \
+  X(lock_busy, "packets held because the lock of their flow's key stayed taken")                         \
   X(reply_untracked, "replies translated without an entry")                                              \
   X(neighbour_held, "packets held while the kernel resolved a next hop")                                 \
   X(hairpin, "packets of clients that are backends themselves")                                          \

@@ -75,14 +75,14 @@ void Pipeline::to_client(Item& item, uint64_t* slot, uint64_t val) {
   if (slot != nullptr) {
     touch(slot, val, item, service);
   } else {
-    counters_.event[TEAL_EV_reply_untracked]++;
     // The backend knows best which flows are its own: one that the table lost is entered again from its reply.
     if (item.pkt.proto == TEAL_PROTO_TCP && !shared && teal_flags_settled(item.pkt.tcp_flags)) {
       const uint8_t pool = view_->backends[item.backend].pool;
       const uint64_t generation = teal_split_generation(TEAL_LOAD(&shared_.splits[service.group].current));
       uint64_t entry = teal_val(item.backend, pool, generation, TEAL_FLOW_recovered, item.key.check, now_);
-      enter(item, service, TEAL_ACT_RECOVER, 0, &entry);
+      if (!enter(item, service, TEAL_ACT_RECOVER, 0, &entry)) return;
     }
+    counters_.event[TEAL_EV_reply_untracked]++;
   }
   answer(item, service, hop);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packets that wait for the kernel: to be taken by it, or for it to resolve a next hop.
+// Packets that wait for the kernel: to be taken by it, or for it to resolve a next hop. Beside these wait packets that
+// need a key's lock which somebody holds who has no CPU just now.
 #include <rte_cycles.h>
 
 #include <cstring>
@@ -32,16 +33,29 @@ void Pipeline::unready(Item& item, const teal_hop& hop, uint8_t family, const te
   sink_.drop(item.m, TEAL_DROP_no_route);
 }
 
-// Keeps the packet, unchanged, until the next hop is known or 500 ms are over; it then runs through all stages again.
+// Keeps the packet, unchanged, until housekeeping() runs it through all stages again. False: that has been done for
+// 500 ms, or too many wait.
+bool Pipeline::keep(const Item& item) {
+  if (held_count_ == held_.size() || (retry_deadline_ != 0 && tsc_ > retry_deadline_)) return false;
+  held_[held_count_++] = {item.m, port_, retry_deadline_ != 0 ? retry_deadline_ : tsc_ + rte_get_tsc_hz() / 2};
+  return true;
+}
+
+// Until the next hop is known.
 void Pipeline::hold(Item& item, uint8_t family, const teal_addr& destination) {
-  if (held_count_ == held_.size() || (retry_deadline_ != 0 && tsc_ > retry_deadline_))
-    return sink_.drop(item.m, TEAL_DROP_no_neighbour);
-  const uint64_t deadline = retry_deadline_ != 0 ? retry_deadline_ : tsc_ + rte_get_tsc_hz() / 2;
-  if (retry_deadline_ == 0) counters_.event[TEAL_EV_neighbour_held]++;
-  held_[held_count_++] = {item.m, port_, deadline};
+  if (!keep(item)) return sink_.drop(item.m, TEAL_DROP_no_neighbour);
+  if (retry_deadline_ != 0) return;
+  counters_.event[TEAL_EV_neighbour_held]++;
   WantedNeighbour wanted{destination, family, {}};
-  if (shared_.wanted != nullptr && retry_deadline_ == 0)
+  if (shared_.wanted != nullptr)
     rte_ring_enqueue_elem(shared_.wanted, &wanted, sizeof(wanted));  // full: others ask already
+}
+
+// Until the lock of its key is free; without an entry its flow could move at the next cutover. (Not what was put
+// together from fragments, which a second time nobody would know.)
+bool Pipeline::hold_for_lock(const Item& item) {
+  if (retry_deadline_ == 0) counters_.event[TEAL_EV_lock_busy]++;
+  return !item.whole && keep(item);
 }
 
 void Pipeline::housekeeping(const model::View& view, uint32_t now, uint64_t tsc) {

@@ -18,7 +18,7 @@ namespace teal::dataplane {
   if (backend == 0) return;
   if (action == TEAL_ACT_STATELESS) return forward(item, service, backend);
   uint64_t entry = teal_val(backend, pool, generation, teal_first_state(action, item.pkt.proto), item.key.check, now_);
-  enter(item, service, action, val, &entry);
+  if (!enter(item, service, action, val, &entry)) return;
   forward(item, service, teal_val_backend(entry));
 }
 
@@ -68,8 +68,9 @@ uint16_t Pipeline::choose(const Item& item, const teal_service& service, enum te
   return false;
 }
 
-// Enters the flow; *val is what decides afterwards: the given value, or that of another packet of the flow.
-void Pipeline::enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val) {
+// Enters the flow; *val is what decides afterwards: the given value, or that of another packet of the flow. False: the
+// packet waits until it can be entered.
+bool Pipeline::enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val) {
   flow::InsertCounts counts;
   ServiceCounters& sc = counters_.service[item.service];
   const uint64_t wanted = *val;
@@ -96,7 +97,7 @@ void Pipeline::enter(Item& item, const teal_service& service, enum teal_action a
     case flow::Inserted::found:
       break;
     case flow::Inserted::busy:
-      counters_.event[TEAL_EV_lock_busy]++;
+      if (hold_for_lock(item)) return false;
       [[fallthrough]];
     case flow::Inserted::no_room:
       *val = wanted;
@@ -104,6 +105,7 @@ void Pipeline::enter(Item& item, const teal_service& service, enum teal_action a
       sc.untracked++;
       break;
   }
+  return true;
 }
 
 // Writes or refreshes the affinity that the flow of value `flow` gives its client.

@@ -37,8 +37,9 @@ bool Table::remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t
 bool Table::set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state, uint32_t now) {
   const uint32_t index = teal_lock_index(teal_hash64(&secret, key), TEAL_LOCKS - 1);
   const teal_reach r = reach(&secret);
-  if (!teal_lock(&r, index)) return false;
-  bool done = false;
+  bool locked = false, done = false;
+  for (int i = 0; i < 16 && !locked; i++) locked = teal_lock(&r, index) != 0;  // nobody asks again
+  if (!locked) return false;
   for (int i = 0; i < 64 && !done; i++) {
     const uint64_t v = TEAL_LOAD(&b->val[slot]);
     if (v == 0 || TEAL_LOAD(&b->key[slot]) != key) break;

@@ -134,6 +134,9 @@ class Case:
         """Advances the clock to `at` fine ticks; `since` of them have passed since the case began (at 1,000 s)."""
         self.ticks(at - 1000 * 4096 - since)
 
+    def locks(self, what):
+        self.step(f"all locks: {what}", locks=what)
+
     def sweep(self):
         self.step("the sweeper walks", sweep=True)
 

@@ -126,6 +126,8 @@ std::vector<Output> play(Engine& engine, const nlohmann::json& step) {
     if (step.contains("weight")) weight = step["weight"];
     if (step.contains("state")) state = step["state"] == "ready" ? 0 : step["state"] == "drain" ? 1 : 2;
     engine.set_backend(step.at("service"), step["backend"], weight, state);
+  } else if (step.contains("locks")) {
+    engine.take_locks(step["locks"] == "taken");
   } else if (step.contains("sweep")) {
     engine.sweep();
   } else {

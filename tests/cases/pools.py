@@ -131,6 +131,33 @@ for n in (V4, V6):
     c.publish([service(n)], note="the router appears")
     c.advance(1, out(0, to_client(changed(r, src=n.vip, sport=80))))
 
+    # ---- a lock that stays taken
+    c = Case(f"busy_lock/{v}", [service(n)], "whoever holds a key's lock has no CPU: what must be entered waits, and does not go without an entry")
+    c.locks("taken")
+    p = tcp(n, n.client, 40000, n.vip, 80, "S")
+    c.send("held", 0, from_router(p), events={"lock_busy": 1, "flows_untracked": 0, "tx_packets": 0})
+    c.no_flow(n.client, 40000)
+    c.advance(100, events={"lock_busy": 0})
+    c.cutover("green")
+    c.locks("free")
+    c.advance(1, out(1, to_backend(n.green, changed(p, dst=n.green, dport=8080))))
+    c.flow(n.client, 40000, state="syn", pool="green")
+    c.signals(green2={"begun": 1})
+    r = tcp(n, n.green, 8080, n.client, 40000, "SA", 5000, 1001)
+    c.send("SYN-ACK", 1, from_backend(n.green, r), out(0, to_client(changed(r, src=n.vip, sport=80))))
+    c.locks("taken")
+    p = tcp(n, n.client, 40001, n.vip, 80, "S")
+    c.send("held", 0, from_router(p), events={"lock_busy": 1})
+    c.advance(499)
+    c.advance(2, out(1, to_backend(n.green, changed(p, dst=n.green, dport=8080))), events={"flows_untracked": 1})
+    c.no_flow(n.client, 40001)
+    c.advance(2)
+    r = tcp(n, n.green, 8080, n.client, 40001, "A", 5001, 1001, b"lost by the table")
+    c.send("a reply that tells of its flow, held", 1, from_backend(n.green, r), events={"lock_busy": 1, "flows_untracked": 0})
+    c.locks("free")
+    c.advance(1, out(0, to_client(changed(r, src=n.vip, sport=80))), events={"flows_recovered": 1})
+    c.flow(n.client, 40001, state="recovered", pool="green")
+
     # ---- no room
     c = Case(f"full_table/{v}", [service(n)], "a table of 12 slots and 40 flows: what finds no room is forwarded all the same", flows=8)
     for i in range(40):

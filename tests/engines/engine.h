@@ -119,6 +119,8 @@ class Engine {
   // The service's number; throws when there is none.
   virtual uint16_t number_of(const std::string& service) const = 0;
 
+  // Another holder, who gets no CPU, takes every key's lock, or lets all of them go.
+  virtual void take_locks(bool taken) = 0;
   // One whole walk of teald's sweeper: what has outlived its timeout goes.
   virtual void sweep() = 0;
   // Walks of the sweeper that take nothing away, until all has settled that may. `data`: as if every established

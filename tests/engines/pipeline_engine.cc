@@ -131,6 +131,10 @@ std::vector<Output> PipelineEngine::run(uint16_t port, const std::vector<Bytes>&
   return collect();
 }
 
+void PipelineEngine::take_locks(bool taken) {
+  std::fill_n(storage_->locks(), TEAL_LOCKS, taken ? storage_->owner() + 1 : 0);
+}
+
 void PipelineEngine::sweep() {
   const model::View& view = snapshot_->view();
   std::vector<flow::Ageing> ageing(view.service_count);

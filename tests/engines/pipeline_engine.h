@@ -34,6 +34,7 @@ class PipelineEngine : public Engine {
                    std::optional<uint8_t> state) override;
   std::vector<Output> advance(TestTime time) override;
   std::vector<Output> run(uint16_t port, const std::vector<Bytes>& frames) override;
+  void take_locks(bool taken) override;
   void sweep() override;
   void settle(bool data) override;
   std::optional<FlowEntry> flow(const std::string& service, const model::Endpoint& client) const override;

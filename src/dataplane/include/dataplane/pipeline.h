@@ -146,7 +146,7 @@ class Pipeline {
   uint16_t choose(const Item& item, const teal_service& service, enum teal_action action, uint8_t* pool,
                   uint64_t* generation);
   bool clashes(const Item& item, const teal_service& service, uint16_t backend);
-  void enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val);
+  bool enter(Item& item, const teal_service& service, enum teal_action action, uint64_t old, uint64_t* val);
   bool find_reply(Item& item, uint64_t** slot, uint64_t* val);
 
   // slow_path.cc: ICMP errors and fragments
@@ -162,7 +162,9 @@ class Pipeline {
 
   // neighbours.cc
   void unready(Item& item, const teal_hop& hop, uint8_t family, const teal_addr& destination);
+  bool keep(const Item& item);
   void hold(Item& item, uint8_t family, const teal_addr& destination);
+  bool hold_for_lock(const Item& item);
   void kernel(rte_mbuf* m, const teal_pkt& pkt);
 
   // A SYN mostly is entered: what that takes beside the first bucket.

@@ -77,7 +77,8 @@ inline int teal_wide_claim(teal_bucket* b, uint64_t key, uint64_t val) {
 #define TEAL_BUCKET_FIND teal_wide_find
 #define TEAL_BUCKET_CLAIM teal_wide_claim
 
-// A lock is held for some tens of nanoseconds, unless its holder lost its CPU: then about 100 us are waited.
-#define TEAL_LOCK_TRIES 4000u
+// A lock is held for some tens of nanoseconds, unless its holder lost its CPU: for him some microseconds are waited,
+// and a worker holds the packet then.
+#define TEAL_LOCK_TRIES 256u
 #define TEAL_STEP TEAL_INLINE
 #include "teal/insert.h"
