@@ -23,7 +23,8 @@ struct { /* the flow table and all that belongs to it, as teal/layout.h has it; 
   __type(value, struct teal_line);
 } teal_table SEC(".maps");
 
-struct teal_xdp_published teal_published; /* libbpf makes the map that it lies in (.bss) */
+/* libbpf makes the map that it lies in (.bss). Not static: clang would see that nobody writes it, and take it for zeros. */
+struct teal_xdp_published teal_published;
 
 struct { /* entries: possible CPUs, set by the loader */
   __uint(type, BPF_MAP_TYPE_ARRAY);
