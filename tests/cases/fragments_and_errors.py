@@ -54,6 +54,13 @@ for n in (V4, V6):
         c.send("an answer in fragments", 1, [from_backend(n.green, parts[i]) for i in order],
                *[out(0, to_client(o), ident_mask(n, "answer")) for o in outs])
 
+    c = Case(f"fragments_busy_lock/{v}", [dns], "what was put together waits for no lock: a second time nobody would know that it was")
+    c.locks("taken")
+    big = udp(n, n.client, 40000, n.vip, 53, bytes(range(250)) * 12, df=False)
+    outs = pieces(n, changed(big, dst=n.blue, dport=5353), cuts, 0)
+    c.send("in fragments again, at once", 0, [from_router(p) for p in pieces(n, big, cuts, 8)],
+           *[out(1, to_backend(n.blue, o), ident_mask(n, "first")) for o in outs], events={"lock_busy": 1, "flows_untracked": 1})
+
     c = Case(f"fragments_wrong/{v}", [dns], "overlaps and holes are dropped whole, late ones time out")
     body = udp(n, n.client, 40000, n.vip, 53, b"w" * 812, df=False)
 
