@@ -108,13 +108,10 @@ Window Lane::forward(Source& source, const Traffic& traffic, uint64_t packets, d
   while (done < packets) {
     if (!source.fill(burst, traffic.burst)) fail("the pool ran dry: packets are held");
     const uint64_t tsc = rte_rdtsc();
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < traffic.burst; i++) bytes += burst[i]->pkt_len;
     counters_.event[TEAL_EV_rx_packets] += traffic.burst;
-    counters_.event[TEAL_EV_rx_bytes] += bytes;
     const auto now = static_cast<uint32_t>(clock_);
     if (uint32_t& tick = world_.storage().head().tick; tick != now) TEAL_STORE(&tick, now);
-    pipeline_->process(world_.view(), burst, traffic.burst, 0, now, tsc);
+    counters_.event[TEAL_EV_rx_bytes] += pipeline_->process(world_.view(), burst, traffic.burst, 0, now, tsc);
     sink_.flush();
     counters_.loops++;
     counters_.busy_cycles += rte_rdtsc() - tsc;

@@ -15,16 +15,22 @@ enum teal_side { TEAL_SIDE_SRC, TEAL_SIDE_DST };
 
 #define TEAL_TTL_DIFF 0xfffeu /* to a checksum, of any word to itself less one (RFC 1141) */
 
+/* Of the IPv4 header at `ip`: one less of its TTL, `addend` to its checksum (teal_csum_add()). TTL, protocol and checksum lie
+ * in one word. 0, and nothing is changed, where the TTL is at its end. */
+TEAL_INLINE int teal_hop_down4(uint8_t *ip, uint32_t addend) {
+  uint32_t word;
+  TEAL_COPY(&word, ip + 8, 4);
+  if ((word & 0xff) <= 1) return 0;
+  uint64_t sum = (uint64_t)word - 1 + ((uint64_t)addend << 16);
+  word = (uint32_t)(sum + ((sum + 0x10000) >> 32 << 16)); /* a checksum of 0xffff is 0 */
+  TEAL_COPY(ip + 8, &word, 4);
+  return 1;
+}
+
 /* Takes one from the TTL or hop limit of the IP header at `ip`. 0 when the packet may not be forwarded any more; it is
  * unchanged then. */
 TEAL_INLINE int teal_hop_down(uint8_t *ip, uint32_t family) {
-  if (TEAL_LIKELY(family == 4)) {
-    struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
-    if (v4->ttl <= 1) return 0;
-    v4->ttl--;
-    v4->csum = teal_csum_add(v4->csum, 0xffff - TEAL_TTL_DIFF);
-    return 1;
-  }
+  if (TEAL_LIKELY(family == 4)) return teal_hop_down4(ip, 0xffff - TEAL_TTL_DIFF);
   struct teal_ipv6 *v6 = (struct teal_ipv6 *)ip;
   if (v6->hop_limit <= 1) return 0;
   v6->hop_limit--;
@@ -99,9 +105,7 @@ TEAL_INLINE int teal_nat_hop(uint8_t *ip, uint8_t *l4, uint32_t family, uint32_t
                              const struct teal_addr *addr, teal_be16 port, struct teal_nat_sums sums) {
   if (TEAL_LIKELY(family == 4)) {
     struct teal_ipv4 *v4 = (struct teal_ipv4 *)ip;
-    if (v4->ttl <= 1) return 0;
-    v4->ttl--;
-    v4->csum = teal_csum_add(v4->csum, sums.ip);
+    if (!teal_hop_down4(ip, sums.ip)) return 0;
     if (side == TEAL_SIDE_SRC)
       v4->src = addr->v4;
     else
@@ -220,28 +224,38 @@ TEAL_INLINE uint32_t teal_tunnel_len(uint32_t family) {
 #define TEAL_TUNNEL4_B ((uint32_t)teal_swap16(TEAL_IPV4_DF) << 16)
 #define TEAL_TUNNEL4_C(inner_family) (TEAL_TUNNEL_TTL | ((inner_family) == 4 ? TEAL_PROTO_IPIP : TEAL_PROTO_IPV6) << 8)
 
-/* Addresses in network order; `sum` is of an IPv4 packet inside without DSCP and ECN, its length left out. */
+/* Addresses in network order; `sum` is of all but the first word, of an IPv4 packet inside. */
 TEAL_INLINE struct teal_tunnel4 teal_tunnel4_of(teal_be32 src, teal_be32 dst) {
   struct teal_tunnel4 t = {src, dst, 0};
-  t.sum = teal_csum_fold((uint64_t)TEAL_TUNNEL4_A + TEAL_TUNNEL4_B + TEAL_TUNNEL4_C(4) + src + dst);
+  t.sum = teal_csum_fold((uint64_t)TEAL_TUNNEL4_B + TEAL_TUNNEL4_C(4) + src + dst);
   return t;
 }
 
-/* Writes the outer header (RFC 2003, RFC 2473, RFC 4213) of a packet of `inner_len` bytes and `inner_family` at `outer`.
- * DF is set: an outer fragment would be reassembled by the backend at the cost that teal is there to spare it. DSCP and
- * ECN are the inner packet's (RFC 6040, normal mode). */
-TEAL_INLINE void teal_write_tunnel4(uint8_t *outer, const struct teal_tunnel4 *to, uint32_t inner_family,
-                                    uint8_t traffic_class, uint32_t inner_len) {
-  uint32_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4))), tos = (uint32_t)traffic_class << 8;
-  uint32_t a = TEAL_TUNNEL4_A | tos | total << 16, b = TEAL_TUNNEL4_B, c = TEAL_TUNNEL4_C(inner_family);
-  uint32_t sum = to->sum + tos + total + (c - TEAL_TUNNEL4_C(4));
-  c |= (uint32_t)(uint16_t)~teal_csum_fold32(sum) << 16;
+/* Writes the outer header (RFC 2003, RFC 4213) whose first word is `a` and which holds a packet of `inner_family` at
+ * `outer`. DF is set: an outer fragment would be reassembled by the backend at the cost that teal is there to spare it. */
+TEAL_INLINE void teal_write_tunnel4_from(uint8_t *outer, const struct teal_tunnel4 *to, uint32_t inner_family, uint32_t a) {
+  uint32_t b = TEAL_TUNNEL4_B, c = TEAL_TUNNEL4_C(inner_family);
+  uint32_t sum = to->sum + (uint32_t)(uint16_t)a + (a >> 16) + (c - TEAL_TUNNEL4_C(4));
+  c |= ~(sum + (sum << 16 | sum >> 16)) & 0xffff0000u; /* teal_csum_fold32(), where it lies */
   TEAL_COPY(outer, &a, 4);
   TEAL_COPY(outer + 4, &b, 4);
   TEAL_COPY(outer + 8, &c, 4);
   TEAL_COPY(outer + 12, to, 8); /* both addresses */
 }
 
+/* The same of a packet of `inner_len` bytes. DSCP and ECN are the inner packet's (RFC 6040, normal mode). */
+TEAL_INLINE void teal_write_tunnel4(uint8_t *outer, const struct teal_tunnel4 *to, uint32_t inner_family,
+                                    uint8_t traffic_class, uint32_t inner_len) {
+  uint32_t total = teal_swap16((uint16_t)(inner_len + sizeof(struct teal_ipv4)));
+  teal_write_tunnel4_from(outer, to, inner_family, TEAL_TUNNEL4_A | (uint32_t)traffic_class << 8 | total << 16);
+}
+
+/* The same of an IPv4 packet without options, by its first word, exchanged: its header begins as the outer one does. */
+TEAL_INLINE void teal_write_tunnel4_as(uint8_t *outer, const struct teal_tunnel4 *to, uint32_t start) {
+  teal_write_tunnel4_from(outer, to, 4, teal_swap32(start + (uint32_t)sizeof(struct teal_ipv4)));
+}
+
+/* Over IPv6 (RFC 2473). */
 TEAL_INLINE void teal_write_tunnel6(uint8_t *outer, const struct teal_backend *backend, uint32_t inner_family,
                                     uint8_t traffic_class, uint32_t inner_len) {
   struct teal_ipv6 *ip = (struct teal_ipv6 *)outer;

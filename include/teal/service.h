@@ -73,6 +73,15 @@ struct teal_tunnel4 {
   uint16_t sum;       /* of what its headers have in common (teal_tunnel4_of()) */
 };
 
+/* How a worker sends packets under way to a backend. */
+enum teal_way {
+  TEAL_WAY_LONG = 0, /* not by the short way: no MAC address is known, or frames have tags */
+  TEAL_WAY_NAT,
+  TEAL_WAY_L2DSR,
+  TEAL_WAY_TUNNEL4, /* over IPv4 */
+  TEAL_WAY_TUNNEL6,
+};
+
 struct teal_backend {
   struct teal_addr addr;
   union {
@@ -84,7 +93,7 @@ struct teal_backend {
   teal_be16 port;
   uint8_t family;                 /* 0: this number is free */
   uint8_t pool;
-  uint8_t forward;                /* its service's, so that a packet need not touch that line too */
+  uint8_t way;                    /* enum teal_way, so that a packet asks one thing */
   uint8_t unused;
 };
 TEAL_STATIC_ASSERT(sizeof(struct teal_backend) == 64, "a backend is one cache line");

@@ -18,6 +18,12 @@ TEAL_INLINE uint16_t teal_load16(const uint8_t *p) {
   return x;
 }
 
+TEAL_INLINE uint32_t teal_load32(const uint8_t *p) {
+  uint32_t x;
+  TEAL_COPY(&x, p, 4);
+  return x;
+}
+
 TEAL_INLINE uint64_t teal_load64(const uint8_t *p) {
   uint64_t x;
   TEAL_COPY(&x, p, 8);

@@ -15,28 +15,32 @@
 
 namespace teal::dataplane {
 
-void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now,
-                       uint64_t tsc) {
+uint64_t Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now,
+                           uint64_t tsc) {
   view_ = &view;
   now_ = now;
   tsc_ = tsc;
   port_ = port;
   like_ = &likes_[port];
   Item items[burst];
-  Item* const end = gather(packets, count, items);
+  uint64_t bytes = 0;
+  Item* const end = gather(packets, count, items, &bytes);
   for (Item* item = items; item < end; item++) item->direct = resolve(*item);
   depart(items, end);
+  return bytes;
 }
 
 // Stages 1 and 2 of a burst: the packets of services stand in `items` afterwards. On the way to the cache are their
-// buckets, or, where these may not be needed, the cells that tell and the slot that decides.
-[[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, Item* end) {
+// buckets, or, where these may not be needed, the cells that tell and the slot that decides. `bytes`: of all packets.
+[[gnu::noinline]] Pipeline::Item* Pipeline::gather(rte_mbuf** packets, unsigned count, Item* end, uint64_t* bytes) {
   rte_mbuf** const last = packets + count;
+  uint64_t received = 0;
   for (rte_mbuf** at = packets; at < last;) {
     const Item* item = end;
     for (rte_mbuf** const stop = at + std::min<ptrdiff_t>(fetched_together, last - at); at < stop; at++) {
-      if (at + 4 < last) rte_prefetch0(rte_pktmbuf_mtod(at[4], void*));
-      end += take_in(*at, *end);
+      rte_prefetch0(rte_pktmbuf_mtod(*std::min(at + 4, last - 1), void*));
+      received += (*at)->pkt_len;
+      if (take_in(*at, *end)) end++;
     }
     if (awaits_) {
       awaits_ = false;
@@ -45,6 +49,7 @@ void Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned cou
     }
     while (TEAL_UNLIKELY(beginning_count_ != 0)) await_insertion(*beginning_[--beginning_count_]);
   }
+  *bytes = received;
   return end;
 }
 
@@ -186,18 +191,18 @@ TEAL_HOT void Pipeline::depart(Item* item, Item* end) {
 // Puts the header of a tunnel to `to`, whose family is `outer`, in front of an IP packet of `l3_len` bytes. Bytes of
 // the frame; 0: there is no room, or its TTL is at its end.
 template <uint8_t family, uint8_t outer>
-TEAL_HOT uint32_t Pipeline::encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len) {
+TEAL_HOT uint32_t Pipeline::encapsulate_under_way(rte_mbuf* m, uint8_t* ip, uint32_t start, const teal_backend& to,
+                                                  uint32_t l3_len) {
   const uint32_t head = teal_tunnel_len(outer);
-  rte_mbuf* const m = item.m;
-  uint8_t* const ip = item.data + sizeof(teal_eth);
   if (TEAL_UNLIKELY(l3_len + head > to.hop.mtu) || TEAL_UNLIKELY(m->data_off < head)) return 0;
   if (TEAL_UNLIKELY(!teal_hop_down(ip, family))) return 0;
-  const uint8_t traffic_class = teal_traffic_class(ip, family);
-  if (outer == 4)
-    teal_write_tunnel4(ip - head, &to.tunnel4, family, traffic_class, l3_len);
+  if (family == 4 && outer == 4)
+    teal_write_tunnel4_as(ip - head, &to.tunnel4, start);
+  else if (outer == 4)
+    teal_write_tunnel4(ip - head, &to.tunnel4, family, teal_traffic_class(ip, family), l3_len);
   else
-    teal_write_tunnel6(ip - head, &to, family, traffic_class, l3_len);
-  teal_write_eth_plain(item.data - head, &to.hop, outer == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
+    teal_write_tunnel6(ip - head, &to, family, teal_traffic_class(ip, family), l3_len);
+  teal_write_eth_plain(ip - sizeof(teal_eth) - head, &to.hop, outer == 4 ? TEAL_ETH_IPV4 : TEAL_ETH_IPV6);
   // Without Ethernet padding, which must not travel inside the tunnel.
   const uint32_t length = static_cast<uint32_t>(sizeof(teal_eth)) + head + l3_len;
   m->data_off = static_cast<uint16_t>(m->data_off - head);
@@ -210,14 +215,16 @@ TEAL_HOT uint32_t Pipeline::encapsulate_under_way(Item& item, const teal_backend
 // changed.
 template <uint8_t family, bool any>
 TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
-  const teal_backend& backend = view_->backends[item.direct];
+  const uint16_t number = item.direct;
+  const teal_backend& backend = view_->backends[number];
   const teal_hop& hop = backend.hop;
+  rte_mbuf* const m = item.m;
   uint8_t* const data = item.data;
   uint8_t* const ip = data + sizeof(teal_eth);
-  const uint32_t l3_len = teal_under_way_l3_len(data, family), frame_len = item.m->pkt_len;
+  const uint32_t start = teal_swap32(teal_load32(ip));  // of an IPv4 header, with its length
+  const uint32_t l3_len = family == 4 ? start & 0xffff : teal_under_way_l3_len(data, family), frame_len = m->pkt_len;
   uint32_t length = frame_len;
-  if (TEAL_UNLIKELY(!teal_hop_plain(&hop))) return false;
-  if (TEAL_LIKELY(backend.forward == TEAL_FORWARD_nat)) {
+  if (TEAL_LIKELY(backend.way == TEAL_WAY_NAT)) {
     const teal_addr client = address_at<family>(ip, TEAL_SIDE_SRC);
     if (TEAL_UNLIKELY(l3_len > hop.mtu) ||
         (TEAL_UNLIKELY(in_filter<family>(view_->special, client)) && is_backend(item)))
@@ -226,22 +233,25 @@ TEAL_HOT bool Pipeline::to_backend_under_way(Item& item) {
                                     &backend.addr, backend.port, backend.sums)))
       return false;
     teal_write_macs_plain(data, &hop);  // the EtherType stands where it should
-  } else if (backend.forward == TEAL_FORWARD_l2dsr) {
+  } else if (backend.way == TEAL_WAY_TUNNEL4) {
+    length = encapsulate_under_way<family, 4>(m, ip, start, backend, l3_len);
+    if (TEAL_UNLIKELY(length == 0)) return false;
+  } else if (backend.way == TEAL_WAY_L2DSR) {
     if (TEAL_UNLIKELY(l3_len > hop.mtu)) return false;
     teal_write_macs_plain(data, &hop);
   } else {
-    length = TEAL_LIKELY(backend.family == 4) ? encapsulate_under_way<family, 4>(item, backend, l3_len)
-                                              : encapsulate_under_way<family, 6>(item, backend, l3_len);
+    if (TEAL_UNLIKELY(backend.way == TEAL_WAY_LONG)) return false;
+    length = encapsulate_under_way<family, 6>(m, ip, start, backend, l3_len);
     if (TEAL_UNLIKELY(length == 0)) return false;
   }
   if (any) clamp(item, view_->services[item.service], item.data, ip + l3_len);
-  BackendCounters& bc = counters_.backend[item.direct];
+  BackendCounters& bc = counters_.backend[number];
   bc.packets++;
   bc.bytes += frame_len;
   counters_.event[TEAL_EV_forwarded]++;
   counters_.event[TEAL_EV_settled] += item.decided != nullptr;
-  item.m->ol_flags = 0;
-  sink_.send_whole(hop.port, item.m, length);
+  m->ol_flags = 0;
+  sink_.send_whole(hop.port, m, length);
   return true;
 }
 

@@ -87,11 +87,8 @@ unsigned Worker::poll(const model::View& view) {
       from_kernel(packets, n, r.port);
       continue;
     }
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; i++) bytes += packets[i]->pkt_len;
     counters_.event[TEAL_EV_rx_packets] += n;
-    counters_.event[TEAL_EV_rx_bytes] += bytes;
-    pipeline_.process(view, packets, n, r.port, now_, tsc_);
+    counters_.event[TEAL_EV_rx_bytes] += pipeline_.process(view, packets, n, r.port, now_, tsc_);
   }
   for (const RawReceive& r : raw_) {
     const unsigned n = receive_raw(*r.queue, r.pool, packets, burst, counters_);

@@ -39,6 +39,13 @@ bool settles(const teal_service& s) {
          s.timeout[TEAL_TIMEOUT_established] >= TEAL_SETTLES_TIMEOUT;
 }
 
+uint8_t way_to(const teal_backend& backend, uint8_t forward) {
+  if (!teal_hop_plain(&backend.hop)) return TEAL_WAY_LONG;
+  if (forward == TEAL_FORWARD_nat) return TEAL_WAY_NAT;
+  if (forward == TEAL_FORWARD_l2dsr) return TEAL_WAY_L2DSR;
+  return backend.family == 4 ? TEAL_WAY_TUNNEL4 : TEAL_WAY_TUNNEL6;
+}
+
 }  // namespace
 
 Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
@@ -52,7 +59,7 @@ Snapshot::Snapshot(const SnapshotInput& input, MaglevCache& cache) {
     teal_service& s = services_[i];
     if (!settles(s)) continue;
     s.flags |= TEAL_SERVICE_SETTLES;
-    settling_[i] = {s.group, {maglev_[s.maglev[TEAL_BLUE]], maglev_[s.maglev[TEAL_GREEN]]}};
+    settling_[i] = {s.group, {nullptr, maglev_[s.maglev[TEAL_BLUE]], maglev_[s.maglev[TEAL_GREEN]]}};
   }
   view_.services = services_.data();
   view_.service_count = static_cast<uint32_t>(services_.size());
@@ -151,7 +158,6 @@ void Snapshot::add_backends(const SnapshotInput& input) {
     out.port = teal_swap16(b.endpoint.port);
     out.family = b.endpoint.address.family;
     out.pool = b.pool;
-    out.forward = services_[b.service].forward;
     auto at = known.find(b.endpoint.address);
     if (at == known.end())
       at = known.emplace(b.endpoint.address, resolve_next_hop(input.topology, input.ports, b.endpoint.address)).first;
@@ -165,6 +171,7 @@ void Snapshot::add_backends(const SnapshotInput& input) {
       out.tunnel4 = teal_tunnel4_of(source.v4, out.addr.v4);
     else
       out.tunnel_source = source;
+    out.way = way_to(out, s.forward);
   }
 }
 

@@ -125,7 +125,8 @@ std::vector<Output> PipelineEngine::run(uint16_t port, const std::vector<Bytes>&
     if (rte_ring_enqueue(device.in, to_mbuf(frame)) != 0) throw std::runtime_error("ring of port full");
   rte_mbuf* packets[dataplane::burst];
   while (const uint16_t n = rte_eth_rx_burst(device.ethdev, 0, packets, dataplane::burst)) {
-    pipeline_->process(snapshot_->view(), packets, n, port, ticks(), tsc());
+    counters_.event[TEAL_EV_rx_packets] += n;
+    counters_.event[TEAL_EV_rx_bytes] += pipeline_->process(snapshot_->view(), packets, n, port, ticks(), tsc());
     sink_.flush();
   }
   return collect();

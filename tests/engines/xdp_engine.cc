@@ -142,8 +142,11 @@ class XdpEngine final : public PipelineEngine {
     xdp::Engine::Totals totals;
     loaded_.engine().add_totals(totals);
     for (size_t i = 0; i < out.drop.size(); i++) out.drop[i] += totals.drop[i];
+    for (const teal_event received : {TEAL_EV_rx_packets, TEAL_EV_rx_bytes}) out.event[received] = 0;  // of punted ones
     for (size_t i = 0; i < out.event.size(); i++) out.event[i] += totals.event[i];
     out.drop[TEAL_DROP_truncated] += runts_;
+    out.event[TEAL_EV_rx_packets] += runts_;
+    out.event[TEAL_EV_rx_bytes] += runt_bytes_;
     out.drop[TEAL_DROP_punt_lost] -= punted_;  // every one was given to the pipeline here
     out.event[TEAL_EV_punted] += punted_;
     for (size_t i = 0; i < out.service.size() && i < totals.service.size(); i++) {
@@ -182,6 +185,7 @@ class XdpEngine final : public PipelineEngine {
   void one(uint16_t port, const Bytes& frame, std::vector<Output>& out) {
     if (frame.size() < ETH_HLEN) {  // the kernel runs no program on one; on a wire there is none
       runts_++;
+      runt_bytes_ += frame.size();
       return;
     }
     xdp_md context{};
@@ -251,7 +255,7 @@ class XdpEngine final : public PipelineEngine {
   Loaded& loaded_;
   std::array<Signals, most_services> former_{};
   Bytes after_;
-  uint64_t runts_ = 0, punted_ = 0;
+  uint64_t runts_ = 0, runt_bytes_ = 0, punted_ = 0;
 };
 
 bool run_command(const std::string& command) {

@@ -167,6 +167,27 @@ TEST(Sums, NatByThemIsNatByDifferences) {
   }
 }
 
+// Of every class and length: from the inner header's first word as from its fields, and with a checksum that is right.
+TEST(Tunnel, AnOuterHeaderIsTheSameFromTheInnerOnesFirstWord) {
+  for (const teal_be32 address : {0u, 0x0100000au, 0xfefeffffu, 0xffffffffu})
+    for (uint32_t length = 20; length <= 0xffff - sizeof(teal_ipv4); length += 61)
+      for (uint32_t tos = 0; tos < 256; tos++) {
+        const teal_tunnel4 tunnel = teal_tunnel4_of(address, 0x0200000a);
+        uint8_t by_word[20], by_fields[20];
+        teal_write_tunnel4_as(by_word, &tunnel, 0x45u << 24 | tos << 16 | length);
+        teal_write_tunnel4(by_fields, &tunnel, 4, static_cast<uint8_t>(tos), length);
+        ASSERT_EQ(std::memcmp(by_word, by_fields, sizeof by_word), 0) << "class " << tos << ", length " << length;
+        teal_ipv4 header;
+        std::memcpy(&header, by_word, sizeof header);
+        header.csum = 0;
+        uint16_t csum = 0;
+        std::memcpy(&csum, by_word + 10, 2);
+        ASSERT_EQ(teal_csum_ipv4(&header), csum) << "class " << tos << ", length " << length;
+        ASSERT_EQ(header.tos, tos);
+        ASSERT_EQ(teal_swap16(header.total_len), length + 20);
+      }
+}
+
 TEST(Addresses, HalvesAreTheirWords) {
   teal_addr a{};
   for (uint32_t i = 0; i < 4; i++) a.words[i] = 0x01020304u * (i + 1);

@@ -34,9 +34,10 @@ bool settles(const SnapshotInput& in, uint16_t service = 1) {
   const Snapshot s(in, cache);
   const bool flag = (s.view().services[service].flags & TEAL_SERVICE_SETTLES) != 0;
   const Settling& settling = s.view().settling[service];
+  EXPECT_EQ(settling.maglev[0], nullptr) << "of a group that is not settled";
   for (const uint8_t pool : {TEAL_BLUE, TEAL_GREEN}) {
     const auto table = s.maglev(service, pool);
-    EXPECT_EQ(settling.maglev[pool], flag && !table->empty() ? table->data() : nullptr) << "pool " << int{pool};
+    EXPECT_EQ(settling.maglev[1 + pool], flag && !table->empty() ? table->data() : nullptr) << "pool " << int{pool};
   }
   if (flag) {
     EXPECT_EQ(settling.group, s.view().services[service].group);

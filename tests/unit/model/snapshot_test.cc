@@ -172,6 +172,25 @@ TEST(Snapshot, ServicesAreFoundByVipAndReplies) {
   EXPECT_TRUE(v.services[2].flags & TEAL_SERVICE_SHARED);
 }
 
+TEST(Snapshot, HowPacketsUnderWayAreSentToABackend) {
+  const auto way = [](Forward forward, const char* to) {
+    SnapshotInput in = with_services();
+    in.services[0].config.forward = forward;
+    in.backends = {{1, 1, 0, {addr(to), 80}, 1}};
+    MaglevCache cache;
+    return Snapshot(in, cache).view().backends[1].way;
+  };
+  EXPECT_EQ(way(Forward::nat, "10.0.0.3"), TEAL_WAY_NAT);
+  EXPECT_EQ(way(Forward::l2dsr, "10.0.0.3"), TEAL_WAY_L2DSR);
+  EXPECT_EQ(way(Forward::ipip, "10.0.0.3"), TEAL_WAY_TUNNEL4);
+  EXPECT_EQ(way(Forward::ipip, "2001:db8::3"), TEAL_WAY_TUNNEL6);
+  for (const Forward forward : {Forward::nat, Forward::l2dsr, Forward::ipip}) {
+    EXPECT_EQ(way(forward, "10.0.0.4"), TEAL_WAY_LONG) << "no MAC address is known";
+    EXPECT_EQ(way(forward, "10.1.0.2"), TEAL_WAY_LONG) << "its frames have a tag";
+    EXPECT_EQ(way(forward, "10.9.0.1"), TEAL_WAY_LONG) << "no route";
+  }
+}
+
 TEST(Snapshot, ABackendWithoutWeightGetsNoSlotButKeepsItsNextHop) {
   const SnapshotInput in = with_services();
   MaglevCache cache;

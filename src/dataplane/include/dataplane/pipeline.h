@@ -61,7 +61,9 @@ class Pipeline {
   Pipeline& operator=(const Pipeline&) = delete;
 
   // Takes `count` (at most `burst`) frames received on `port`. `now`: ticks; `tsc`: for reassembly and rate limits.
-  void process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now, uint64_t tsc);
+  // Returns the bytes of the frames.
+  uint64_t process(const model::View& view, rte_mbuf** packets, unsigned count, uint16_t port, uint32_t now,
+                   uint64_t tsc);
 
   // Once a millisecond or so: held packets are tried again, reassembly times out.
   void housekeeping(const model::View& view, uint32_t now, uint64_t tsc);
@@ -92,7 +94,7 @@ class Pipeline {
   };
 
   // under_way.cc: a burst, and the short way in it
-  Item* gather(rte_mbuf** packets, unsigned count, Item* end);
+  Item* gather(rte_mbuf** packets, unsigned count, Item* end, uint64_t* bytes);
   template <uint8_t family>
   [[gnu::always_inline]] bool match_under_way(Item& item) const;
   bool take_in(rte_mbuf* m, Item& item);
@@ -106,7 +108,8 @@ class Pipeline {
   uint16_t refresh(const Item& item) const;
   void depart(Item* item, Item* end);
   template <uint8_t family, uint8_t outer>
-  [[gnu::always_inline]] uint32_t encapsulate_under_way(Item& item, const teal_backend& to, uint32_t l3_len);
+  [[gnu::always_inline]] uint32_t encapsulate_under_way(rte_mbuf* m, uint8_t* ip, uint32_t start,
+                                                        const teal_backend& to, uint32_t l3_len);
   template <uint8_t family, bool any>
   [[gnu::always_inline]] bool to_backend_under_way(Item& item);
   template <uint8_t family, bool any>
@@ -187,10 +190,8 @@ class Pipeline {
   // decides then, are fetched.
   [[gnu::always_inline]] void seek_settled(Item& item) {
     const model::Settling& settling = view_->settling[item.service];
-    const uint32_t pool = TEAL_LOAD(&shared_.settled[settling.group]) - 1;
-    if (pool > 1 || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return await_table(item);
-    const uint16_t* maglev = settling.maglev[pool];
-    if (TEAL_UNLIKELY(maglev == nullptr)) return await_table(item);
+    const uint16_t* maglev = settling.maglev[TEAL_LOAD(&shared_.settled[settling.group])];
+    if (maglev == nullptr || TEAL_UNLIKELY(teal_goes_long(item.key.hash, now_))) return await_table(item);
     item.decided = &maglev[teal_maglev_slot(&secret_, item.key.hash, 0, model::maglev_slots)];
     item.second = teal_bucket_other(item.key.hash, item.first, table_.bucket_count());
     rte_prefetch0(item.decided);

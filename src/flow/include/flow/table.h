@@ -78,8 +78,10 @@ class Table {
   [[nodiscard]] uint32_t* cell_word(uint32_t bucket) const { return &cells_[bucket / TEAL_CELLS_A_WORD]; }
   // By the numbers of a key's buckets, whether its entry, if it has one, is plain (teal/settled.h).
   [[nodiscard]] bool settled(uint32_t first, uint32_t second) const {
-    return teal_cells_settled(teal_cell_of(TEAL_LOAD(cell_word(first)), first),
-                              teal_cell_of(TEAL_LOAD(cell_word(second)), second));
+    uint32_t* const cells = cells_;
+    const uint32_t one = TEAL_LOAD(&cells[first / TEAL_CELLS_A_WORD]);
+    const uint32_t other = TEAL_LOAD(&cells[second / TEAL_CELLS_A_WORD]);
+    return teal_cells_settled(teal_cell_of(one, first), teal_cell_of(other, second));
   }
   // The key's entry has been changed to what its packets must find.
   void attend(uint64_t hash) const;

@@ -22,7 +22,8 @@ namespace teal::model {
 // so that an index is a shift.
 struct alignas(32) Settling {
   uint32_t group = 0;
-  const uint16_t* maglev[2] = {nullptr, nullptr};  // by pool; nullptr: the table must be asked
+  // By the word of the group, so by 1 + the pool; nullptr: the table must be asked.
+  const uint16_t* maglev[3] = {nullptr, nullptr, nullptr};
 };
 
 struct View {
