@@ -5,7 +5,7 @@
  *
  * Read from the end: teal_xdp() -> carry() -> classify -> to_backend() / to_client() -> send.
  */
-#include "send.h"
+#include "under_way.h"
 #include "teal/parse.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -84,36 +84,10 @@ TEAL_INLINE int teal_forward(struct teal_trip *t, const struct teal_service *svc
   return tunnel ? teal_send_tunnel(t, b, traffic_class) : teal_send(t, hop);
 }
 
-/* TEAL_CELL_*, of a bucket. */
-TEAL_INLINE uint32_t teal_cell_at(const struct teal_reach *r, uint32_t bucket) {
-  uint32_t *word = teal_reach_cells(r, bucket);
-  return word ? teal_cell_of(TEAL_LOAD(word), bucket) : TEAL_CELL_UNKNOWN;
-}
-
-/* The backend of a packet that needs no look at the table (teal/settled.h); 0: it does. */
-TEAL_INLINE uint32_t teal_settle(struct teal_trip *t) {
-  uint32_t number = t->service & (TEAL_SERVICES - 1), zero = 0;
-  const struct teal_service *svc = &t->view->services[number];
-  if (!(svc->flags & TEAL_SERVICE_SETTLES) || !teal_flags_settled(t->pkt.tcp_flags)) return 0;
-  if (TEAL_UNLIKELY(teal_goes_long(t->key.hash, t->now))) return 0;
-  struct teal_reach r = teal_reach_of(t->view, t->half);
-  uint32_t *word = teal_settled_at(r.buckets, svc->group);
-  uint32_t settled = word ? TEAL_LOAD(word) : 0;
-  if (settled == 0) return 0;
-  uint32_t cell = teal_cell_at(&r, teal_bucket_first(t->key.hash, r.buckets));
-  if (!teal_cells_settled(cell, teal_cell_at(&r, teal_bucket_second(t->key.hash, r.buckets)))) return 0;
-  uint32_t pool = (settled - 1) & 1;
-  uint32_t outer = t->half * TEAL_XDP_MAGLEVS + number * 2 + pool;
-  void *inner = svc->maglev[pool] ? bpf_map_lookup_elem(&teal_maglevs, &outer) : 0;
-  struct teal_maglev_table *table = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-  uint32_t slot = teal_maglev_slot(&t->view->secret, t->key.hash, 0, TEAL_MAGLEV_SLOTS);
-  return table && slot < TEAL_MAGLEV_SLOTS ? table->backend[slot] : 0;
-}
-
 /* Stages 3 to 5 of a client's packet. */
 TEAL_INLINE int teal_to_backend(struct teal_trip *t) {
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
-  uint32_t backend = teal_settle(t);
+  uint32_t backend = teal_flags_settled(t->pkt.tcp_flags) ? teal_settle(t) : 0;
   if (backend != 0) {
     if (TEAL_UNLIKELY(teal_worker_sends(t, svc, backend))) return teal_punt(t);
     teal_event(t, TEAL_EV_settled);
@@ -167,7 +141,8 @@ TEAL_INLINE int teal_to_client(struct teal_trip *t, uint32_t endpoint) {
   /* What a backend sends to the host itself is no reply; its flow's cells may be another's. The service of a settled
    * reply is the only one of its endpoint. */
   int special = teal_in_filter(t->view->special, &t->client);
-  if (!(TEAL_UNLIKELY(special) && teal_in_filter(t->view->local, &t->client)) && teal_settle(t) == t->ref->backend)
+  if (!(TEAL_UNLIKELY(special) && teal_in_filter(t->view->local, &t->client)) && teal_flags_settled(t->pkt.tcp_flags) &&
+      teal_settle(t) == t->ref->backend)
     val = TEAL_SETTLED_REPLY;
   else
     slot = teal_find(&r, &t->key, &val);
@@ -371,7 +346,8 @@ int teal_xdp(struct xdp_md *ctx) {
   if (port >= 0) {
     t.port = (uint32_t)port;
     t.now = teal_clock();
-    verdict = teal_carry(&t);
+    verdict = teal_short_way(&t);
+    if (verdict == TEAL_GOES_LONG) verdict = teal_carry(&t);
   }
   TEAL_STORE(&t.cpu->turn, t.cpu->turn + 1);
   return verdict;

@@ -88,6 +88,28 @@ TEAL_INLINE int teal_is_like(const uint8_t *data, const struct teal_frame_like *
 #endif
 }
 
+/* The same of frames to any address, of 24 readable bytes; `family` is a constant. (The XDP program, which has no 32 bytes in
+ * one register, compares less than that.) */
+TEAL_INLINE int teal_is_plain(const uint8_t *data, uint32_t family) {
+  uint32_t type = teal_load32(data + 12), more = teal_load32(data + 20);
+  if (family == 4)
+    return (type & 0xffffff) == (0x45u << 16 | teal_swap16(TEAL_ETH_IPV4)) &&
+           (more & (0xff000000u | teal_swap16(TEAL_IPV4_MF | TEAL_IPV4_OFFSET))) == (uint32_t)TEAL_PROTO_TCP << 24;
+  return (type & 0xf0ffff) == (0x60u << 16 | teal_swap16(TEAL_ETH_IPV6)) && (more & 0xff) == TEAL_PROTO_TCP;
+}
+
+/* The addresses of such a frame. */
+TEAL_INLINE void teal_under_way_addresses(const uint8_t *data, uint32_t family, struct teal_addr *src, struct teal_addr *dst) {
+  if (family == 4) {
+    src->words[0] = teal_load32(data + 26);
+    dst->words[0] = teal_load32(data + 30);
+    for (int i = 1; i < 4; i++) src->words[i] = dst->words[i] = 0;
+  } else {
+    TEAL_COPY(src, data + 22, 16);
+    TEAL_COPY(dst, data + 38, 16);
+  }
+}
+
 /* Whether the lengths that a frame states fit each other and the `len` bytes that there are: none of three differences is
  * negative. The TCP header's length is the upper half of a byte, in words: 16 of that byte's are 4 bytes. */
 TEAL_INLINE int teal_under_way_fits(const uint8_t *data, uint32_t len, uint32_t family) {

@@ -48,6 +48,9 @@ void compare(const std::vector<uint8_t>& f, size_t len, Counts& counts) {
   static const teal_frame_like ipv4 = teal_under_way_like(mac, 4), ipv6 = teal_under_way_like(mac, 6);
   for (const auto* like : {&ipv4, &ipv6})
     ASSERT_EQ(teal_is_like(f.data(), like), teal_is_like_by_words(f.data(), like));
+  const bool for_us = std::memcmp(f.data(), mac, 6) == 0;  // the XDP program compares that apart
+  ASSERT_EQ(teal_is_like(f.data(), &ipv4) != 0, for_us && teal_is_plain(f.data(), 4));
+  ASSERT_EQ(teal_is_like(f.data(), &ipv6) != 0, for_us && teal_is_plain(f.data(), 6));
   enum teal_under_way what = TEAL_NOT_UNDER_WAY;
   if (teal_is_like(f.data(), &ipv4)) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), 4);
   if (teal_is_like(f.data(), &ipv6)) what = teal_is_under_way(f.data(), static_cast<uint32_t>(len), 6);
@@ -94,6 +97,20 @@ TEST(UnderWay, IsWhatTheParserCallsTcpOfOursWithoutEnds) {
     EXPECT_GT(counts.under_way, 10000u) << family;
     EXPECT_GT(counts.begin, 10000u) << family;
     EXPECT_GT(counts.other, 10000u) << family;
+  }
+}
+
+TEST(UnderWay, AddressesAreThoseOfTheHeader) {
+  for (const uint32_t family : {4u, 6u}) {
+    auto f = frame_of(family, TEAL_TCP_ACK, 0);
+    for (size_t i = 14; i < f.size(); i++) f[i] = static_cast<uint8_t>(i);
+    teal_addr src, dst, expected{};
+    teal_under_way_addresses(f.data(), family, &src, &dst);
+    const size_t bytes = family == 4 ? 4 : 16, at = 14 + (family == 4 ? 12 : 8);
+    std::memcpy(&expected, &f[at], bytes);
+    EXPECT_TRUE(teal_addr_equal(&src, &expected)) << family;
+    std::memcpy(&expected, &f[at + bytes], bytes);
+    EXPECT_TRUE(teal_addr_equal(&dst, &expected)) << family;
   }
 }
 
