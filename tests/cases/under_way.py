@@ -68,6 +68,8 @@ for n in (V4, V6):
     c.send("TCP header past the segment", 0, broken(l4 + 12, 11 << 4, good), drop={"bad_tcp_header": 1})
     c.send("a UDP datagram between the same ports", 0, from_router(udp(n, n.client, 40000, n.vip, 80, b"\0" * 40)),
            out(1, to_backend(n.blue, changed(udp(n, n.client, 40000, n.vip, 80, b"\0" * 40), dst=n.blue, dport=5353))))
+    other = from_router(tcp(n, n.client, 40000, n.vip, 81, "A", 1004, 5007))
+    c.send("to another port of the VIP", 0, other, kernel(0, other), events={"to_kernel": 1})
     f.up("PA", 1004, 5007, b"goes on", events={"flows_new": 0})
     f.entry("established", "blue")
 
@@ -177,3 +179,21 @@ for n in (V4, V6):
     for f in flows:
         f.up("A", 1004, 5007, b"again", events={"flows_new": 0})
         f.down("A", 5007, 1009, events={"replies": 1, "reply_untracked": 0})
+
+    # Nobody asks the table once all is settled: what has no entry there must be told by what it is.
+    c = Case(f"under_way_settled/{v}", [service(n)], "no client's, on a service that is settled", flows=256)
+    flows = [begun(c, n, n.blue, sport=41000 + i) for i in range(180)]
+    c.sweep()
+    c.sweep()
+    for i in range(64):
+        p = tcp(n, "127.0.0.1" if n.v4 else "::1", 42000 + i, n.vip, 80, "A", 1004, 5007)
+        c.send("from the loopback address", 0, from_router(p), drop={"martian_source": 1})
+        answer = from_backend(n.blue, tcp(n, n.blue, 8080, n.tunnel_source, 42000 + i, "A", 1, 2))
+        c.send("a backend to the host itself", 1, answer, kernel(1, answer), events={"replies": 0})
+        r = tcp(n, n.blue, 8080, seen, 42000 + i, "A", 5007, 1004)
+        c.send("a backend to a backend", 1, from_backend(n.blue, r),
+               out(1, to_backend(n.blue, changed(r, src=n.vip, sport=80, dst=n.blue))))
+    for f in flows:
+        f.up("A", 1004, 5007, b"again", events={"flows_new": 0})
+        f.down("A", 5007, 1009, events={"reply_untracked": 0})
+    c.totals(settled=(250, 360 + 64))  # the backend that is a client has no entry, and needs none
