@@ -155,8 +155,8 @@ TEAL_INLINE int teal_forward_under_way(struct teal_trip *t, uint8_t *data, uint3
 }
 
 /* The same of a backend's reply. */
-TEAL_INLINE int teal_reply_under_way(struct teal_trip *t, uint8_t *data, int special, uint32_t family, uint32_t settled) {
-  uint32_t index = teal_route_quick(&t->view->route_default, family, &t->client, special);
+TEAL_INLINE int teal_reply_under_way(struct teal_trip *t, uint8_t *data, uint32_t family, uint32_t settled) {
+  uint32_t index = teal_route_quick(&t->view->route_default, family, &t->client, 0);
   const struct teal_hop *hop = &t->view->hops[index & (TEAL_XDP_HOPS - 1)];
   const struct teal_service *svc = &t->view->services[t->service & (TEAL_SERVICES - 1)];
   if (TEAL_UNLIKELY(index == 0) || TEAL_UNLIKELY(!teal_hop_plain(hop)) ||
@@ -207,10 +207,9 @@ TEAL_INLINE int teal_carry_under_way(struct teal_trip *t, uint32_t family) {
   }
   const struct teal_endpoint *at = &v->endpoints[e & (TEAL_XDP_ENDPOINTS - 1)];
   if (family == 6 && TEAL_UNLIKELY(!teal_addr_equal(&at->addr, &src))) return TEAL_GOES_LONG;
-  int special = teal_in_filter(v->special, &dst);
-  /* Clients that are backends, and what backends say to the host itself. */
-  if (TEAL_UNLIKELY(teal_in_hairpin_net(family, &dst, &v->hairpin4, v->hairpin_mask4, &v->hairpin6)) ||
-      (TEAL_UNLIKELY(special) && teal_in_filter(v->local, &dst)))
+  /* Clients that are backends, have a route of their own, or are the host itself. */
+  if (TEAL_UNLIKELY(teal_in_filter(v->special, &dst)) ||
+      TEAL_UNLIKELY(teal_in_hairpin_net(family, &dst, &v->hairpin4, v->hairpin_mask4, &v->hairpin6)))
     return TEAL_GOES_LONG;
   t->ref = &v->refs[at->first & (TEAL_XDP_REFS - 1)];
   t->client = dst;
@@ -218,7 +217,7 @@ TEAL_INLINE int teal_carry_under_way(struct teal_trip *t, uint32_t family) {
   t->key = teal_key_of(&v->secret, family, &dst, dport, (uint16_t)t->service);
   uint32_t settled = teal_settle(t), backend = settled ? settled : teal_steady(t);
   if (TEAL_UNLIKELY(backend != t->ref->backend)) return TEAL_GOES_LONG;
-  return teal_reply_under_way(t, data, special, family, settled != 0);
+  return teal_reply_under_way(t, data, family, settled != 0);
 }
 
 /* The verdict on a packet under way, or TEAL_GOES_LONG. */
