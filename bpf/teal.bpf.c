@@ -3,7 +3,7 @@
  * The XDP engine: the five stages, one packet at a time, on the flow table that the workers use. What it does not do
  * itself (verdict PUNT) it leaves untouched to a worker, through AF_XDP; what is not a service's goes to the kernel.
  *
- * Read from the end: teal_xdp() -> carry() -> classify -> to_backend() / to_client() -> send.
+ * Read from the end: teal_xdp() -> short_way(), or carry() -> classify -> to_backend() / to_client() -> send.
  */
 #include "under_way.h"
 #include "teal/parse.h"
@@ -282,9 +282,7 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
   t->cpu->event[TEAL_EV_rx_bytes] += t->frame_len;
   if (TEAL_UNLIKELY(pkt->kind == TEAL_KIND_BAD)) return teal_drop(t, pkt->reason);
   if (data + sizeof(struct teal_eth) > end) return XDP_ABORTED; /* parse has seen to it; the verifier has not */
-  const struct teal_xdp_port *port = teal_port_at(t->port);
-  const uint8_t *mac = port->mac;
-  if (*(uint32_t *)data != *(const uint32_t *)mac || *(uint16_t *)(data + 4) != *(const uint16_t *)(mac + 4)) {
+  if (!teal_is_ours(teal_port_at(t->port), data)) {
     if (data[0] & 1) return teal_kernel(t);
     return teal_drop(t, TEAL_DROP_not_our_mac);
   }
