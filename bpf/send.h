@@ -25,6 +25,11 @@ struct teal_trip {
   const struct teal_endpoint_ref *ref; /* of replies: whose they are. Not its members: the stack is short */
 };
 
+/* Bytes of an untagged frame at most, or of a tagged one, where the MTU is Ethernet's. A longer one may lie in several
+ * buffers, of which `data` and `end` show the first: its length is asked for. (With headers split off a shorter one may, too:
+ * then bytes behind the IP packet are missed, which are nobody's.) */
+#define TEAL_FRAME_USUAL 1522
+
 TEAL_INLINE int teal_drop(struct teal_trip *t, uint32_t reason) {
   if (reason < TEAL_DROP_COUNT) t->cpu->drop[reason]++;
   return XDP_DROP;

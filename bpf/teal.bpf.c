@@ -267,7 +267,7 @@ TEAL_INLINE int teal_carry(struct teal_trip *t) {
   uint8_t *data = (uint8_t *)(long)t->ctx->data, *end = (uint8_t *)(long)t->ctx->data_end;
   struct teal_pkt *pkt = &t->pkt;
   t->frame_len = (uint32_t)(end - data);
-  if (TEAL_UNLIKELY(!teal_parse_common(data, end, pkt))) {
+  if (TEAL_UNLIKELY(t->frame_len > TEAL_FRAME_USUAL) || TEAL_UNLIKELY(!teal_parse_common(data, end, pkt))) {
     struct teal_scratch *scratch = teal_scratch_here();
     if (!scratch) return XDP_ABORTED;
     t->frame_len = teal_xdp_parse(t->ctx, &scratch->pkt);

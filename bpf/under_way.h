@@ -178,8 +178,8 @@ TEAL_INLINE int teal_carry_under_way(struct teal_trip *t, uint32_t family) {
   /* First, since those have the long way before them. */
   if (TEAL_UNLIKELY(!teal_flags_settled(data[TEAL_UNDER_WAY_L4(family) + 13]))) return TEAL_GOES_LONG;
   t->frame_len = (uint32_t)((uint8_t *)(long)t->ctx->data_end - data);
-  if (TEAL_UNLIKELY(!teal_is_ours(teal_port_at(t->port), data)) || TEAL_UNLIKELY(!teal_is_plain(data, family)) ||
-      TEAL_UNLIKELY(!teal_under_way_fits(data, t->frame_len, family)))
+  if (TEAL_UNLIKELY(t->frame_len > TEAL_FRAME_USUAL) || TEAL_UNLIKELY(!teal_is_ours(teal_port_at(t->port), data)) ||
+      TEAL_UNLIKELY(!teal_is_plain(data, family)) || TEAL_UNLIKELY(!teal_under_way_fits(data, t->frame_len, family)))
     return TEAL_GOES_LONG;
   const struct teal_xdp_view *v = t->view;
   struct teal_addr src, dst;

@@ -201,9 +201,7 @@ TEAL_HOT void Pipeline::leave(Item& item, const teal_hop& hop, const teal_backen
   if (TEAL_UNLIKELY(item.pkt.l3_len > limit)) return emit_fragments(item, hop, tunnel, limit);
   if (tunnel != nullptr) {
     // Ethernet padding must not travel inside the tunnel.
-    const uint32_t excess = item.m->pkt_len - item.pkt.l3 - item.pkt.l3_len;
-    if (excess != 0 && rte_pktmbuf_trim(item.m, static_cast<uint16_t>(excess)) != 0)
-      return sink_.drop(item.m, TEAL_DROP_no_room);
+    cut_to(item.m, item.pkt.l3 + item.pkt.l3_len);
     return encapsulate(item.m, item.pkt.l3, item.pkt.family, hop, *tunnel);
   }
   if (TEAL_UNLIKELY(teal_eth_len(&hop) != item.pkt.l3))

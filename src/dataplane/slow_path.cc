@@ -89,9 +89,7 @@ void Pipeline::fragment(Item& item) {
   if (!concerns_us(item)) return kernel(item.m, item.pkt);
   counters_.event[TEAL_EV_fragments]++;
   rte_mbuf* m = item.m;
-  const uint32_t excess = m->pkt_len - item.pkt.l3 - item.pkt.l3_len;
-  if (excess != 0 && rte_pktmbuf_trim(m, static_cast<uint16_t>(excess)) != 0)
-    return sink_.drop(m, TEAL_DROP_bad_fragment);
+  cut_to(m, item.pkt.l3 + item.pkt.l3_len);
   uint8_t* data = rte_pktmbuf_mtod(m, uint8_t*);
   m->l2_len = item.pkt.l3;
   rte_mbuf* whole = nullptr;
@@ -139,11 +137,25 @@ void Pipeline::fragment(Item& item) {
   if (classify(out)) balance(out);
 }
 
+// Leaves the first `length` bytes of a packet, which has so many: what Ethernet padded is no part of it, in however
+// many buffers that lies. (rte_pktmbuf_trim() cuts the last one only.)
+void Pipeline::cut_to(rte_mbuf* m, uint32_t length) {
+  if (TEAL_LIKELY(m->pkt_len == length)) return;
+  rte_mbuf* last = m;
+  uint32_t left = length;
+  uint16_t buffers = 1;
+  for (; left > last->data_len; last = last->next, buffers++) left -= last->data_len;
+  last->data_len = static_cast<uint16_t>(left);
+  rte_pktmbuf_free(last->next);
+  last->next = nullptr;
+  m->nb_segs = buffers;
+  m->pkt_len = length;
+}
+
 // Cuts an IP packet that has been rewritten already to `limit` bytes a piece and sends each (through the tunnel).
 void Pipeline::emit_fragments(Item& item, const teal_hop& hop, const teal_backend* tunnel, uint32_t limit) {
   rte_mbuf* m = item.m;
-  const uint32_t excess = m->pkt_len - item.pkt.l3 - item.pkt.l3_len;
-  if (excess != 0 && rte_pktmbuf_trim(m, static_cast<uint16_t>(excess)) != 0) return sink_.drop(m, TEAL_DROP_no_room);
+  cut_to(m, item.pkt.l3 + item.pkt.l3_len);
   rte_pktmbuf_adj(m, item.pkt.l3);
   rte_mbuf* pieces[64];
   int n;

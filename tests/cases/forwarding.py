@@ -126,6 +126,17 @@ for n in (V4, V6):
             told = IPv6(src=n.vip, dst=n.client, hlim=64) / ICMPv6PacketTooBig(mtu=room) / Raw(bytes(over)[:1280 - 48])
         c.send("one byte more", 0, from_router(over), out(0, to_client(told)), drop={"too_big": 1}, events={"icmp_sent": 1})
 
+for n in (V4, V6):
+    # Frames in several buffers, whose padding lies in the last one, in more, or begins where one ends; and fragments of a datagram.
+    wide = topology(client_mtu=9000, back_mtu=9000)
+    c = Case(f"ipip_padded_chains/{n.family}in{n.family}", [service(n, "dns", 53, forward="ipip", protocol="udp")],
+             "no padding travels, in however many buffers it lies", topo=wide, ports=[{**p, "mtu": 9000} for p in PORTS])
+    for length in (1700, 1900, 2000, 3800, 4000, 6123):
+        p = udp(n, n.client, 40000, n.vip, 53, bytes(i & 255 for i in range(length)))
+        for padding in (1, 300, 2500):
+            c.send(f"{length} bytes, {padding} more", 0, bytes(from_router(p)) + b"\xee" * padding, tunnel(n, n.blue, changed(p)),
+                   events={"rx_bytes": len(from_router(p)) + padding})
+
 for o in (V4, V6):
     n = V4
     c = Case(f"ipip_fragments/4in{o.family}", [service(n, forward="ipip", blue=[o.blue], green=[o.green])],

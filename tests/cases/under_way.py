@@ -174,18 +174,18 @@ for n in (V4, V6):
         begun(c, n, n.blue, vport=100 + i, bport=2000 + i, service=f"web{i}").down("A", 5007, 1004)
 
     # A small table: entries in their second buckets, and displaced ones.
-    c = Case(f"under_way_full/{v}", [service(n)], "many flows in a small table, each found again", flows=256)
-    flows = [begun(c, n, n.blue, sport=41000 + i) for i in range(180)]
+    c = Case(f"under_way_full/{v}", [service(n)], "many flows in a small table, each found again", flows=64)
+    flows = [begun(c, n, n.blue, sport=41000 + i) for i in range(50)]
     for f in flows:
         f.up("A", 1004, 5007, b"again", events={"flows_new": 0})
         f.down("A", 5007, 1009, events={"replies": 1, "reply_untracked": 0})
 
     # Nobody asks the table once all is settled: what has no entry there must be told by what it is.
-    c = Case(f"under_way_settled/{v}", [service(n)], "no client's, on a service that is settled", flows=256)
-    flows = [begun(c, n, n.blue, sport=41000 + i) for i in range(180)]
+    c = Case(f"under_way_settled/{v}", [service(n)], "no client's, on a service that is settled", flows=128)
+    flows = [begun(c, n, n.blue, sport=41000 + i) for i in range(90)]
     c.sweep()
     c.sweep()
-    for i in range(64):
+    for i in range(32):
         p = tcp(n, "127.0.0.1" if n.v4 else "::1", 42000 + i, n.vip, 80, "A", 1004, 5007)
         c.send("from the loopback address", 0, from_router(p), drop={"martian_source": 1})
         answer = from_backend(n.blue, tcp(n, n.blue, 8080, n.tunnel_source, 42000 + i, "A", 1, 2))
@@ -196,4 +196,4 @@ for n in (V4, V6):
     for f in flows:
         f.up("A", 1004, 5007, b"again", events={"flows_new": 0})
         f.down("A", 5007, 1009, events={"reply_untracked": 0})
-    c.totals(settled=(250, 360 + 64))  # the backend that is a client has no entry, and needs none
+    c.totals(settled=(120, 180 + 32))  # the backend that is a client has no entry, and needs none

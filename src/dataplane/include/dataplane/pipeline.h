@@ -156,6 +156,7 @@ class Pipeline {
   void icmp_error(Item& item);
   void fragment(Item& item);
   bool concerns_us(const Item& item) const;
+  static void cut_to(rte_mbuf* m, uint32_t length);
   void emit_fragments(Item& item, const teal_hop& hop, const teal_backend* tunnel, uint32_t limit);
 
   // answers.cc: packets of our own making
