@@ -2,24 +2,9 @@
 #include "flow/table.h"
 
 namespace teal::flow {
-teal_reach Table::reach(const teal_secret* secret) const {
-  return {secret, count_, owner_, buckets_, locks_, cells_};
-}
-
 void Table::attend(uint64_t hash) const {
   const teal_reach r = reach(nullptr);
   teal_attend_both(&r, hash);
-}
-
-Inserted Table::insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace,
-                       uint32_t now, InsertCounts& counts) {
-  const teal_reach r = reach(&secret);
-  teal_insertion n{key, *val, replace, now, 0, 0};
-  const int result = teal_insert(&r, &n);
-  *val = n.val;
-  counts.displaced += n.displaced;
-  counts.evicted += n.evicted;
-  return static_cast<Inserted>(result);
 }
 
 bool Table::remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint64_t expect) {

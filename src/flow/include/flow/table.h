@@ -89,7 +89,15 @@ class Table {
   // Enters *val. `replace`: the value that the caller judged to be over (0: none); while it still stands, *val takes
   // its place. `now`: ticks, for choosing whom to evict. `secret`: to place the entries that are displaced.
   Inserted insert(const teal_secret& secret, const teal_flow_key& key, uint64_t* val, uint64_t replace, uint32_t now,
-                  InsertCounts& counts);
+                  InsertCounts& counts) {
+    const teal_reach r = reach(&secret);
+    teal_insertion n{key, *val, replace, now, 0, 0};
+    const int result = teal_insert(&r, &n);
+    *val = n.val;
+    counts.displaced += n.displaced;
+    counts.evicted += n.evicted;
+    return static_cast<Inserted>(result);
+  }
 
   // Removes the entry of slot `slot` in `b` if `expect` still is its value. False when it has changed or is locked.
   bool remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint64_t expect);
@@ -99,7 +107,9 @@ class Table {
 
  private:
   [[nodiscard]] uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
-  [[nodiscard]] teal_reach reach(const teal_secret* secret) const;
+  [[nodiscard]] teal_reach reach(const teal_secret* secret) const {
+    return {secret, count_, owner_, buckets_, locks_, cells_};
+  }
 
   teal_bucket* buckets_;
   uint32_t count_;
