@@ -119,6 +119,11 @@ Window Lane::forward(Source& source, const Traffic& traffic, uint64_t packets, d
     done += traffic.burst;
   }
   const uint64_t ns = thread_cpu_ns() - from;
+  // What waits for a lock whose holder (the sweep, another worker) had lost its CPU.
+  while (!pipeline_->idle()) {
+    pipeline_->housekeeping(world_.view(), static_cast<uint32_t>(clock_), rte_rdtsc());
+    sink_.flush();
+  }
   require(before, done, source.replies() - replies, source.syns() - syns);
   return {thread_cycles(ns) / static_cast<double>(done), done};
 }
