@@ -73,7 +73,7 @@ struct teal_tunnel4 {
   uint16_t sum;       /* of what its headers have in common (teal_tunnel4_of()) */
 };
 
-/* How a worker sends packets under way to a backend. */
+/* How packets under way are sent to a backend, by both engines. */
 enum teal_way {
   TEAL_WAY_LONG = 0, /* not by the short way: no MAC address is known, or frames have tags */
   TEAL_WAY_NAT,

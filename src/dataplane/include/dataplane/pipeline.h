@@ -188,7 +188,7 @@ class Pipeline {
     awaits_ = true;
   }
   // Of a packet with no SYN, FIN or RST: `decided`, where its cells may spare it the table. They, and the slot that
-  // decides then, are fetched.
+  // decides then, are fetched. (A group's word is 0 to 2: nobody but teald writes it.)
   [[gnu::always_inline]] void seek_settled(Item& item) {
     const model::Settling& settling = view_->settling[item.service];
     const uint16_t* maglev = settling.maglev[TEAL_LOAD(&shared_.settled[settling.group])];
