@@ -15,7 +15,7 @@
  *
  * An entry is plain when its connection is established, data has been seen, its last-seen stamp is young, and its
  * backend is its Maglev slot's. An entry lies in one of two buckets: a key whose cells are PRESENT, or one of them EMPTY,
- * has a plain entry or none, and probably one. Who has none is entered by a later packet: a sixty-fourth of them all
+ * has a plain entry or none, and probably one. Who has none is entered by a later packet: one in 256 of them all
  * goes the long way. A walk begins with a grace period, so that nobody acts on what he read in the walk before.
  *
  * tests/model/settled.pml is this protocol with cutovers, changes of membership and ageing.
@@ -49,9 +49,9 @@ TEAL_INLINE int teal_cells_settled(uint32_t first, uint32_t second) { return fir
 /* Whether packets with these flags may go without the table: neither begin nor end a connection. */
 TEAL_INLINE int teal_flags_settled(uint32_t flags) { return (flags & (TEAL_TCP_SYN | TEAL_TCP_FIN | TEAL_TCP_RST)) == 0; }
 
-/* One packet in 64, another one of each flow at each tick. */
+/* One packet in 256, another one of each flow at each fine tick: each flow has a turn 16 times a second. */
 TEAL_INLINE int teal_goes_long(uint64_t hash, uint32_t now) {
-  return (((uint32_t)hash ^ now * 0x9e3779b1u) & 0xfc000000u) == 0;
+  return (((uint32_t)hash ^ now * 0x9e3779b1u) & 0xff000000u) == 0;
 }
 
 /* Stamps may lag: a connection that goes without the table is seen there when its entry has grown stale, after an eighth
