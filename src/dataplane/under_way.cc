@@ -25,6 +25,7 @@ uint64_t Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned
   Item items[burst];
   uint64_t bytes = 0;
   Item* const end = gather(packets, count, items, &bytes);
+  late_count_ = late_at_ = 0;
   for (Item* item = items; item < end; item++) item->direct = resolve(*item);
   depart(items, end);
   return bytes;
@@ -47,7 +48,7 @@ uint64_t Pipeline::process(const model::View& view, rte_mbuf** packets, unsigned
       for (; item < end; item++)
         if (item->decided == nullptr) rte_prefetch0(table_.bucket(item->first));
     }
-    while (TEAL_UNLIKELY(beginning_count_ != 0)) await_insertion(*beginning_[--beginning_count_]);
+    while (TEAL_UNLIKELY(beginning_count_ != 0)) rte_prefetch0(table_.second(beginning_[--beginning_count_]->key.hash));
   }
   *bytes = received;
   return end;
@@ -143,24 +144,39 @@ TEAL_HOT void Pipeline::fill(Item& item) const {
 
 // Stages 3 and 4 for what nearly every packet is: one that changes nothing, and so needs no more than its backend. A
 // burst of these looks wait for the cache together. 0: there is more to do.
-TEAL_HOT uint16_t Pipeline::resolve(const Item& item) const {
+TEAL_HOT uint16_t Pipeline::resolve(const Item& item) {
   uint16_t backend = 0;
   if (item.decided != nullptr) {
-    if (TEAL_UNLIKELY(!table_.settled(item.first, item.second))) {
-      rte_prefetch0(table_.bucket(item.first));
-      return 0;
-    }
+    if (TEAL_UNLIKELY(!table_.settled(item.first, item.second))) return late(item);
     backend = *item.decided;
   } else {
-    if (TEAL_UNLIKELY(!item.steady)) return 0;
+    if (TEAL_UNLIKELY(!item.steady)) return late(item);
     backend = flow::Table::steady_in(table_.bucket(item.first), item.key, now_);
     if (TEAL_UNLIKELY(backend == 0)) backend = refresh(item);
-    if (TEAL_UNLIKELY(backend == 0)) {
-      rte_prefetch0(table_.second(item.key.hash));
-      return 0;
-    }
+    if (TEAL_UNLIKELY(backend == 0)) return late(item);
   }
   return item.dir == TEAL_TO_BACKEND || backend == item.backend ? backend : uint16_t{0};
+}
+
+// Notes who must be considered. What that takes is fetched now for the first of them, for others some turns before
+// theirs: what gather() fetched seems to have left the nearest cache by then (docs/decisions/0018).
+[[gnu::noinline]] uint16_t Pipeline::late(const Item& item) {
+  if (late_count_ < late_ahead) fetch(item);
+  late_[late_count_++] = &item;
+  return 0;
+}
+
+TEAL_HOT void Pipeline::fetch(const Item& item) const {
+  rte_prefetch0(table_.bucket(item.first));
+  rte_prefetch0(table_.second(item.key.hash));
+  if (item.steady || item.dir == TEAL_TO_CLIENT) return;
+  // It mostly is entered.
+  if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
+  rte_prefetch0(table_.lock_word(item.key.hash));
+  const teal_service& service = view_->services[item.service];
+  const bool green = teal_split_share(TEAL_LOAD(&shared_.splits[service.group].current)) >= TEAL_SPLIT_ALL;
+  if (const uint16_t* maglev = view_->maglev[service.maglev[green]]; maglev != nullptr)
+    rte_prefetch0(&maglev[teal_maglev_slot(&secret_, item.key.hash, 0, model::maglev_slots)]);
 }
 
 // A connection that was not seen for a second: nothing changes but its entry's stamp. 0: more than that does. (A change
@@ -287,7 +303,11 @@ TEAL_HOT bool Pipeline::to_client_under_way(Item& item) {
 [[gnu::noinline]] void Pipeline::take_long_way(Item& item) {
   if (item.steady && item.under_way == 4) fill<4>(item);
   if (item.steady && item.under_way == 6) fill<6>(item);
-  if (item.direct == 0) item.decided = nullptr;  // its cells sent it to the table
+  if (item.direct == 0) {
+    item.decided = nullptr;  // its cells sent it to the table
+    if (late_at_ + late_ahead < late_count_) fetch(*late_[late_at_ + late_ahead]);
+    late_at_++;
+  }
   balance(item);
 }
 

@@ -8,7 +8,7 @@ void Table::attend(uint64_t hash) const {
 }
 
 bool Table::remove(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint64_t expect) {
-  uint32_t* word = lock_of(teal_hash64(&secret, key));
+  uint32_t* word = lock_word(teal_hash64(&secret, key));
   if (!teal_lock_try(word, owner_)) return false;
   bool gone = false;
   if (TEAL_LOAD(&b->key[slot]) == key && TEAL_CAS(&b->val[slot], expect, 0)) {

@@ -104,7 +104,9 @@ class Pipeline {
   bool begin(Item& item);
   template <uint8_t family>
   void fill(Item& item) const;
-  [[nodiscard]] uint16_t resolve(const Item& item) const;
+  [[nodiscard]] uint16_t resolve(const Item& item);
+  uint16_t late(const Item& item);
+  void fetch(const Item& item) const;
   uint16_t refresh(const Item& item) const;
   void depart(Item* item, Item* end);
   template <uint8_t family, uint8_t outer>
@@ -171,11 +173,6 @@ class Pipeline {
   bool hold_for_lock(const Item& item);
   void kernel(rte_mbuf* m, const teal_pkt& pkt);
 
-  // A SYN mostly is entered: what that takes beside the first bucket.
-  void await_insertion(const Item& item) const {
-    rte_prefetch0(table_.second(item.key.hash));
-    if (table_.has_cells()) rte_prefetch0(table_.cell_word(item.first));
-  }
   // `data`: where `pkt` begins; `end`: of what may be read.
   void clamp(const Item& item, const teal_service& service, uint8_t* data, const uint8_t* end) {
     if (TEAL_LIKELY(!(item.pkt.tcp_flags & TEAL_TCP_SYN)) || service.mss_clamp == 0) return;
@@ -261,6 +258,11 @@ class Pipeline {
   bool awaits_ = false;                                    // one of them at least goes to the table
   std::array<const Item*, fetched_together> beginning_{};  // SYNs among them
   unsigned beginning_count_ = 0;
+
+  // Those who must be considered, in their order, and whose turn it is.
+  static constexpr unsigned late_ahead = 6;
+  std::array<const Item*, burst> late_{};
+  unsigned late_count_ = 0, late_at_ = 0;
 
   rte_ip_frag_tbl* fragments_ = nullptr;
   rte_ip_frag_death_row* death_row_ = nullptr;

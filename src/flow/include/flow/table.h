@@ -73,6 +73,7 @@ class Table {
     return TEAL_CAS(&b->val[i], v, fresh) ? backend : 0;
   }
 
+  [[nodiscard]] uint32_t* lock_word(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
   [[nodiscard]] bool has_cells() const { return cells_ != nullptr; }
   // The word of the bucket's cell; there must be cells.
   [[nodiscard]] uint32_t* cell_word(uint32_t bucket) const { return &cells_[bucket / TEAL_CELLS_A_WORD]; }
@@ -106,7 +107,6 @@ class Table {
   bool set_state(const teal_secret& secret, teal_bucket* b, int slot, uint64_t key, uint8_t state, uint32_t now);
 
  private:
-  [[nodiscard]] uint32_t* lock_of(uint64_t hash) const { return &locks_[teal_lock_index(hash, TEAL_LOCKS - 1)]; }
   [[nodiscard]] teal_reach reach(const teal_secret* secret) const {
     return {secret, count_, owner_, buckets_, locks_, cells_};
   }
