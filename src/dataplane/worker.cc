@@ -65,15 +65,31 @@ void Worker::run(const std::atomic<bool>& stop) {
   rte_rcu_qsbr_thread_unregister(qsbr_, id_);
 }
 
-// Sleeps while nothing comes: 20 us at first, a millisecond at most (a wake-up costs some 12 us with two software
-// devices). Offline for that time, so that a cutover does not wait.
+// Sleeps while nothing comes: until something does, where that can be waited for, else 20 us at first, a millisecond at
+// most (a wake-up costs some 12 us with two software devices). Offline for that time, so that a cutover does not wait.
 void Worker::rest(unsigned idle_rounds) {
+  if (await_frames()) return;
   const long longest = idle_rounds > 1200 ? 1000 : 500;  // half a second of silence: nobody waits for us
   const long us = std::min<long>(20 + static_cast<long>(idle_rounds - 64) * 10, pipeline_.idle() ? longest : 100);
   rte_rcu_qsbr_thread_offline(qsbr_, id_);
   const timespec t{0, us * 1000};
   nanosleep(&t, nullptr);
   rte_rcu_qsbr_thread_online(qsbr_, id_);
+}
+
+// Waits for frames of raw queues, where nothing else is this worker's. False: something has to be looked after before.
+bool Worker::await_frames() {
+  if (!receive_.empty() || !relays_.empty() || !pipeline_.idle()) return false;
+  for (size_t i = 0; i < raw_.size(); i++) {
+    awaited_[i] = {raw_[i].queue->awaited(), POLLIN, 0};
+    if (awaited_[i].fd < 0) return false;
+  }
+  // The table's clock and what is being reassembled are looked after now and then; whoever stops a worker waits for it.
+  constexpr int longest_ms = 50;
+  rte_rcu_qsbr_thread_offline(qsbr_, id_);
+  ::poll(awaited_.data(), awaited_.size(), longest_ms);
+  rte_rcu_qsbr_thread_online(qsbr_, id_);
+  return true;
 }
 
 unsigned Worker::poll(const model::View& view) {

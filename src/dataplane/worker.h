@@ -2,6 +2,7 @@
 // A worker: receive, process, send, over all queues that are its own, until it is told to stop.
 #pragma once
 
+#include <poll.h>
 #include <rte_rcu_qsbr.h>
 
 #include <atomic>
@@ -40,7 +41,10 @@ class Worker {
 
   Sink& sink() { return sink_; }
   void add(const Receive& r) { receive_.push_back(r); }
-  void add(const RawReceive& r) { raw_.push_back(r); }
+  void add(const RawReceive& r) {
+    raw_.push_back(r);
+    awaited_.emplace_back();
+  }
   void add(const Relay& r) { relays_.push_back(r); }
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
@@ -51,6 +55,7 @@ class Worker {
   void from_kernel(rte_mbuf** packets, unsigned n, uint16_t port);
   void read_clock(uint64_t tsc);
   void rest(unsigned idle_rounds);
+  bool await_frames();
 
   const unsigned id_;
   Counters counters_;
@@ -63,6 +68,7 @@ class Worker {
   std::vector<std::vector<uint16_t>> vlan_;  // by port
   std::vector<Receive> receive_;
   std::vector<RawReceive> raw_;
+  std::vector<pollfd> awaited_;  // one for each of them
   std::vector<Relay> relays_;
   uint32_t now_ = 0;
   uint64_t tsc_ = 0, next_clock_ = 0, next_housekeeping_ = 0;

@@ -19,6 +19,7 @@ class SocketQueue final : public dataplane::RawQueue {
   unsigned receive(unsigned max, Take take, void* context) override { return socket_->receive(max, take, context); }
   bool send(const dataplane::Segment* segments, unsigned count) override { return socket_->send(segments, count); }
   void flush() override { socket_->flush(); }
+  [[nodiscard]] int awaited() const override { return socket_->unsent() ? -1 : socket_->fd(); }
   [[nodiscard]] uint64_t missed() const override { return socket_->missed(); }
 
  private:

@@ -311,6 +311,11 @@ bool Socket::send(const Segment* segments, unsigned count) {
   return true;
 }
 
+bool Socket::unsent() const {
+  const Rings& r = *rings_;
+  return __atomic_load_n(r.tx.consumer, __ATOMIC_ACQUIRE) != *r.tx.producer;
+}
+
 void Socket::flush() {
   Rings& r = *rings_;
   if (r.frees == r.free.size()) return;  // nothing is under way

@@ -2,6 +2,10 @@
 // A raw port's queue in memory: what a test puts in is received, what is sent can be waited for.
 #pragma once
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <mutex>
@@ -18,9 +22,19 @@ using Bytes = std::vector<uint8_t>;
 
 class FakeQueue final : public RawQueue {
  public:
-  size_t room = 1000;  // frames that wait for a flush
+  size_t room = 1000;              // frames that wait for a flush
+  std::atomic<unsigned> looks{0};  // calls of receive
+  std::atomic<bool> stuck{false};  // as if frames still waited for one
+
+  FakeQueue() = default;
+  ~FakeQueue() override {
+    if (event_ >= 0) close(event_);
+  }
+  void can_be_awaited() { event_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }  // before anybody uses it
+  [[nodiscard]] int awaited() const override { return stuck ? -1 : event_; }
 
   unsigned receive(unsigned max, Take take, void* context) override {
+    looks++;
     const std::lock_guard lock(mutex_);
     callers_.insert(std::this_thread::get_id());
     unsigned n = 0;
@@ -28,6 +42,8 @@ class FakeQueue final : public RawQueue {
       take(context, Segment(in_.front()));
       in_.pop_front();
     }
+    eventfd_t ignored;
+    if (event_ >= 0 && n != 0 && in_.empty()) eventfd_read(event_, &ignored);
     return n;
   }
   bool send(const Segment* segments, unsigned count) override {
@@ -49,6 +65,7 @@ class FakeQueue final : public RawQueue {
   void put(Bytes frame) {
     const std::lock_guard lock(mutex_);
     in_.push_back(std::move(frame));
+    if (event_ >= 0) eventfd_write(event_, 1);
   }
   // The next frame that left, within a second.
   std::optional<Bytes> next() {
@@ -83,6 +100,7 @@ class FakeQueue final : public RawQueue {
   std::deque<Bytes> in_, waiting_, out_;
   std::set<std::thread::id> callers_;
   unsigned segments_ = 0;
+  int event_ = -1;  // can be read while there are frames
 };
 
 }  // namespace teal::dataplane::test

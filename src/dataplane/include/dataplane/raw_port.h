@@ -15,7 +15,8 @@ namespace teal::dataplane {
 
 using Segment = std::span<const uint8_t>;
 
-// receive, send and flush are called by the one worker that owns the queue; they must not block, throw or allocate.
+// receive, send, flush and awaited are called by the one worker that owns the queue; they must not block, throw or
+// allocate.
 class RawQueue {
  public:
   using Take = void (*)(void* context, Segment frame);
@@ -33,6 +34,9 @@ class RawQueue {
   // Takes the frame that the segments make up; it leaves at the next flush. False: no room, or too large.
   virtual bool send(const Segment* segments, unsigned count) = 0;
   virtual void flush() = 0;
+  // A descriptor that can be read (poll(2)) when there is a frame to receive, for who does not look meanwhile. -1: he
+  // has to: there is none, or frames still wait for a flush.
+  [[nodiscard]] virtual int awaited() const { return -1; }
   // Frames that were meant for the queue and found no room. Called by the control thread.
   [[nodiscard]] virtual uint64_t missed() const { return 0; }
 

@@ -42,7 +42,7 @@ class Socket {
   [[nodiscard]] bool zero_copy() const;
   [[nodiscard]] unsigned largest_frame() const { return largest_frame_; }  // bytes; less than asked for on Linux < 6.6
 
-  // receive, send and flush are called by one thread only. They neither throw nor allocate.
+  // receive, send, flush and unsent are called by one thread only. They neither throw nor allocate.
 
   // Hands over at most `max` frames, oldest first, and gives their buffers back to the kernel. How many. Calls the
   // kernel only where the driver waits for buffers.
@@ -54,6 +54,9 @@ class Socket {
 
   // Makes the kernel look at what was sent, where it waits to be told, and takes back the buffers that it is done with.
   void flush();
+
+  // Whether frames still wait that the last flush left: the next one tries again.
+  [[nodiscard]] bool unsent() const;
 
   // Frames for this socket that the kernel or the socket dropped: ring full, no buffer, too large. Any thread.
   [[nodiscard]] uint64_t missed() const;
