@@ -222,6 +222,15 @@ class Sizing(unittest.TestCase):
 
     def test_without_figures_there_is_none(self):
         self.assertEqual(sizing.table(document()), [])
+        self.assertEqual(len(sizing.page_lines(document())), 2)
+
+    def test_the_page_has_the_reference_runs_table(self):
+        lines = sizing.page_lines(kept.load(os.path.join(os.path.dirname(HERE), "results", "reference", "run.json")))
+        self.assertEqual(len(lines), 2 + 4 * 3)
+        with open(os.path.join(HERE, "..", "..", "docs", "sizing.md"), encoding="utf-8") as file:
+            page = file.read()
+        for line in lines:
+            self.assertIn(line + "\n", page)
 
 
 class Drawings(unittest.TestCase):
