@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""teal end to end beside no balancer, nftables' DNAT, HAProxy (tcp) and nginx (stream), in turns in one world: requests
-and connections a second, latency, CPU a request, throughput."""
+"""teal end to end beside no balancer, a bare XDP program, nftables' DNAT, HAProxy (tcp) and nginx (stream), in turns in
+one world: requests and connections a second, latency, CPU a request, throughput."""
 import json
 import re
 

@@ -16,6 +16,7 @@ import types
 
 import e2e
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 PORTS = (80, 5201)
 NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
@@ -81,6 +82,40 @@ class Nftables(Peer):
 }}
 """)
         return f"nft: {done.stderr.strip().splitlines()[0]}" if done.returncode else None
+
+
+class BareXdp(Peer):
+    """The floor of any XDP program here: what veth and the kernel take for it."""
+
+    name = "bare XDP program"
+
+    def start(self):
+        self.with_vip()  # the kernel answers ARP
+        at = types.SimpleNamespace(world=self.world, edge=self.edge)
+        for side in ("outer", "inner"):
+            e2e.topology.give(at, "xdp", side, getattr(self.bench, side), f"edge{self.number}")
+        outer, inner = _link(self.edge, "outer"), _link(self.edge, "inner")
+        program = e2e.topology.compile_bpf(
+            self.world, os.path.join(os.path.dirname(HERE), "peer_bare"), "bare", "-ffreestanding", f"-I{os.path.join(HERE, '..', '..', 'include')}",
+            f"-DVIP={_braces(self.vip.split('.'))}", f"-DSERVER={_braces(self.server.split('.'))}",
+            f"-DTO_SERVER={_braces(_mac(_link(self.bench.server, 's0')) + _mac(inner))}",
+            f"-DTO_CLIENT={_braces(_mac(_link(self.bench.client, 'c0')) + _mac(outer))}",
+            f"-DINNER={inner['ifindex']}", f"-DOUTER={outer['ifindex']}")
+        for side in ("outer", "inner"):
+            self.edge.load_bpf("ip", "link", "set", "dev", side, "xdp", "obj", program, "sec", f"xdp.frags/{side}")
+        return None
+
+
+def _link(namespace, device):
+    return json.loads(namespace.run("ip", "-j", "link", "show", device).stdout)[0]
+
+
+def _mac(link):
+    return [f"0x{byte}" for byte in link["address"].split(":")]
+
+
+def _braces(values):
+    return "{" + ",".join(values) + "}"
 
 
 class Haproxy(Peer):
@@ -178,7 +213,7 @@ class Bench:
             e2e.world.endpoint(end, device, address)
         self._serve()
         self.peers, self.missing = {}, {}
-        for number, kind in enumerate((NoBalancer, Nftables, Haproxy, NginxStream, TealDpdk, TealXdp)):
+        for number, kind in enumerate((NoBalancer, Nftables, Haproxy, NginxStream, BareXdp, TealDpdk, TealXdp)):
             self._add(kind, number)
 
     def _serve(self):

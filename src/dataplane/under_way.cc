@@ -155,7 +155,8 @@ TEAL_HOT uint16_t Pipeline::resolve(const Item& item) {
     if (TEAL_UNLIKELY(backend == 0)) backend = refresh(item);
     if (TEAL_UNLIKELY(backend == 0)) return late(item);
   }
-  return item.dir == TEAL_TO_BACKEND || backend == item.backend ? backend : uint16_t{0};
+  if (TEAL_UNLIKELY(item.dir == TEAL_TO_CLIENT && backend != item.backend)) return late(item);
+  return backend;
 }
 
 // Notes who must be considered. What that takes is fetched now for the first of them, for others some turns before

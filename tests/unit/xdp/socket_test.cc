@@ -198,6 +198,24 @@ TEST_F(SocketTest, CarriesJumboFramesBothWays) {
   EXPECT_EQ(s->missed(), 0u);
 }
 
+TEST_F(SocketTest, CanBeAwaited) {
+  const auto s = open_socket();
+  const auto readable = [&](int ms) {
+    pollfd p{s->fd(), POLLIN, 0};
+    return poll(&p, 1, ms) == 1;
+  };
+  EXPECT_FALSE(s->unsent());
+  EXPECT_FALSE(readable(0));
+  ASSERT_TRUE(send(*s, frame(100, 1)));
+  EXPECT_TRUE(s->unsent());
+  s->flush();
+  EXPECT_FALSE(s->unsent());
+  peer_sends(frame(64, 2));
+  EXPECT_TRUE(readable(1000));
+  ASSERT_EQ(receive(*s, 1).size(), 1u);
+  EXPECT_FALSE(readable(0));
+}
+
 TEST_F(SocketTest, TakesNothingWhenTheSendRingIsFull) {
   const auto s = open_socket({64, 9022});  // 32 buffers to send
   for (unsigned i = 0; i < 30; i++) ASSERT_TRUE(send(*s, frame(100, i))) << i;
